@@ -1,1 +1,30 @@
-//! x
+//! The part of Plimsoll that decides.
+//!
+//! [`Controller::step`] takes a time and a [`FleetObservation`] and returns a [`Decision`]: how many
+//! replicas each variant of each model should have, and why. It is a state machine. It performs no
+//! I/O, reads no clock, starts no thread and draws no random number, so the operator that runs it
+//! in a cluster and the simulator that runs it in virtual time get the same answer from the same
+//! observations, and a decision that production made can be replayed later.
+//!
+//! The modules stand in reading order, and each uses only those above it:
+//!
+//! 1. [`units`] and [`id`]: seconds, tokens, rates; models, variants, replicas.
+//! 2. [`slo`] and [`policy`]: what users are promised, and the thresholds that one may tune.
+//! 3. [`observation`]: what is known, with the age of each signal.
+//! 4. [`decision`]: a replica count for each variant, with its trail of reasons.
+//! 5. [`saturation`]: who is full, and is there room for one replica fewer?
+//! 6. [`controller`]: bounds, windows, cooldown and step limits around the analyzer's wish.
+
+pub mod units;
+pub mod id;
+pub mod slo;
+pub mod policy;
+pub mod observation;
+pub mod decision;
+pub mod saturation;
+pub mod controller;
+
+pub use controller::Controller;
+pub use decision::{Action, Decision, Reason, VariantDecision};
+pub use observation::FleetObservation;
+pub use policy::Policy;

@@ -1,0 +1,371 @@
+//! What the controller decided, and why.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{ModelId, Namespace, VariantId};
+use crate::units::{Fraction, HourlyCost, QueueLength, Replicas, Seconds, Timestamp};
+
+/// The outcome of one step: a replica count for every variant that was observed, sorted by
+/// namespace, model and variant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// The time of the step.
+    pub at: Timestamp,
+    /// One entry for each variant.
+    pub variants: Vec<VariantDecision>,
+}
+
+impl Decision {
+    /// The entries whose desired count differs from the current one.
+    pub fn changes(&self) -> impl Iterator<Item = &VariantDecision> {
+        self.variants.iter().filter(|variant| variant.action != Action::NoChange)
+    }
+}
+
+/// The replica count of one variant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VariantDecision {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The model.
+    pub model: ModelId,
+    /// The variant.
+    pub variant: VariantId,
+    /// Replicas that exist.
+    pub current: Replicas,
+    /// Replicas that should exist.
+    pub desired: Replicas,
+    /// `desired` against `current`.
+    pub action: Action,
+    /// From what was seen to the number, in the order in which the rules applied.
+    pub trail: Vec<Reason>,
+}
+
+impl VariantDecision {
+    /// The trail as sentences.
+    pub fn sentences(&self) -> impl Iterator<Item = String> {
+        self.trail.iter().map(ToString::to_string)
+    }
+}
+
+/// What a decision does to a replica count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// More replicas.
+    ScaleUp,
+    /// Fewer replicas.
+    ScaleDown,
+    /// As many as there are.
+    NoChange,
+}
+
+impl Action {
+    /// The action that leads from `current` to `desired`.
+    #[must_use]
+    pub fn between(current: Replicas, desired: Replicas) -> Self {
+        match desired.cmp(&current) {
+            std::cmp::Ordering::Greater => Self::ScaleUp,
+            std::cmp::Ordering::Less => Self::ScaleDown,
+            std::cmp::Ordering::Equal => Self::NoChange,
+        }
+    }
+
+    /// The name for logs, labels and files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ScaleUp => "scale-up",
+            Self::ScaleDown => "scale-down",
+            Self::NoChange => "no-change",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A direction in which a replica count may move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// More replicas.
+    Up,
+    /// Fewer replicas.
+    Down,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// One link of the trail from signals to a replica count.
+///
+/// [`Reason::as_str`] is the stable name for logs, metric labels and files; `Display` is a sentence.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+pub enum Reason {
+    // What was seen.
+    /// The replicas of the model and their state, over all variants.
+    Observed {
+        /// Replicas that report.
+        reporting: usize,
+        /// Of those, replicas at or above a threshold.
+        saturated: usize,
+        /// Of those, replicas without a usable signal.
+        unknown: usize,
+    },
+    /// No replica of the model reports: the analyzer has no opinion.
+    NothingReported,
+    /// No replica has a usable signal: the analyzer has no opinion.
+    SignalsMissing,
+    /// Signals are too old to lower a replica count.
+    SignalsStale {
+        /// The age of the oldest one in use.
+        age: Seconds,
+    },
+    /// Ready replicas do not report, or removed ones still do.
+    SilentReplicas {
+        /// Replicas that take requests.
+        ready: Replicas,
+        /// Replicas that report.
+        reporting: Replicas,
+    },
+
+    // What the saturation analyzer concluded.
+    /// Every replica is saturated.
+    AllSaturated {
+        /// How many.
+        replicas: usize,
+    },
+    /// The mean over all replicas is at or above a threshold, although some replicas are idle.
+    MeanSaturated {
+        /// Mean KV usage.
+        kv: Fraction,
+        /// Mean queue.
+        queue: QueueLength,
+    },
+    /// The mean spare KV share of the unsaturated replicas is below its trigger.
+    KvSpareLow {
+        /// What is spare; negative when the fleet is beyond its threshold.
+        spare: f64,
+        /// What should be.
+        trigger: Fraction,
+    },
+    /// The mean spare queue of the unsaturated replicas is below its trigger.
+    QueueSpareLow {
+        /// What is spare.
+        spare: f64,
+        /// What should be.
+        trigger: QueueLength,
+    },
+    /// One replica fewer would still leave enough spare capacity.
+    RemovalSafe {
+        /// Spare KV share after the removal.
+        kv_spare: f64,
+        /// Spare queue after the removal.
+        queue_spare: f64,
+    },
+    /// One replica fewer would leave too little spare capacity.
+    RemovalUnsafe {
+        /// Spare KV share after the removal.
+        kv_spare: f64,
+        /// Spare queue after the removal.
+        queue_spare: f64,
+    },
+    /// Fewer than two unsaturated replicas: none can go.
+    TooFewToShrink {
+        /// How many are unsaturated.
+        unsaturated: usize,
+    },
+
+    // Which variant moves.
+    /// The cheapest variant that can grow.
+    CheapestToGrow {
+        /// Its cost.
+        cost: HourlyCost,
+    },
+    /// The most expensive variant that can shrink.
+    DearestToShrink {
+        /// Its cost.
+        cost: HourlyCost,
+    },
+    /// Another variant of the model moves in this step.
+    OtherVariantMoves {
+        /// Which.
+        variant: VariantId,
+    },
+    /// New replicas of this variant are not ready yet, so it does not grow further.
+    AwaitingReady {
+        /// How many are pending.
+        pending: Replicas,
+    },
+    /// An earlier decision is still being carried out, so it stands.
+    InTransition {
+        /// What was decided.
+        desired: Replicas,
+        /// For how long it has been on its way.
+        elapsed: Seconds,
+    },
+    /// An earlier decision was not carried out in time and no longer counts.
+    TransitionTimedOut {
+        /// What was decided.
+        desired: Replicas,
+        /// For how long it was on its way.
+        elapsed: Seconds,
+    },
+
+    // What held the move back.
+    /// The move has not been recommended for long enough.
+    Stabilizing {
+        /// Of the move.
+        direction: Direction,
+        /// What is recommended now.
+        recommended: Replicas,
+        /// The most cautious recommendation in the window.
+        kept: Replicas,
+        /// The window.
+        window: Seconds,
+    },
+    /// The variant moved in this direction a short time ago.
+    CoolingDown {
+        /// Of the move.
+        direction: Direction,
+        /// How much longer it has to wait.
+        remaining: Seconds,
+    },
+    /// The move was larger than one step may be.
+    StepLimited {
+        /// Of the move.
+        direction: Direction,
+        /// What was wanted.
+        wanted: Replicas,
+        /// The most that may move at once.
+        max_step: Replicas,
+    },
+    /// The count may not fall below this.
+    AtMinimum {
+        /// The bound.
+        min: Replicas,
+    },
+    /// The count may not rise above this.
+    AtMaximum {
+        /// The bound.
+        max: Replicas,
+    },
+}
+
+impl Reason {
+    /// The stable name, as in files.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Observed { .. } => "observed",
+            Self::NothingReported => "nothing-reported",
+            Self::SignalsMissing => "signals-missing",
+            Self::SignalsStale { .. } => "signals-stale",
+            Self::SilentReplicas { .. } => "silent-replicas",
+            Self::AllSaturated { .. } => "all-saturated",
+            Self::MeanSaturated { .. } => "mean-saturated",
+            Self::KvSpareLow { .. } => "kv-spare-low",
+            Self::QueueSpareLow { .. } => "queue-spare-low",
+            Self::RemovalSafe { .. } => "removal-safe",
+            Self::RemovalUnsafe { .. } => "removal-unsafe",
+            Self::TooFewToShrink { .. } => "too-few-to-shrink",
+            Self::CheapestToGrow { .. } => "cheapest-to-grow",
+            Self::DearestToShrink { .. } => "dearest-to-shrink",
+            Self::OtherVariantMoves { .. } => "other-variant-moves",
+            Self::AwaitingReady { .. } => "awaiting-ready",
+            Self::InTransition { .. } => "in-transition",
+            Self::TransitionTimedOut { .. } => "transition-timed-out",
+            Self::Stabilizing { .. } => "stabilizing",
+            Self::CoolingDown { .. } => "cooling-down",
+            Self::StepLimited { .. } => "step-limited",
+            Self::AtMinimum { .. } => "at-minimum",
+            Self::AtMaximum { .. } => "at-maximum",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Observed { reporting, saturated, unknown: 0 } => {
+                write!(f, "{reporting} replicas report, {saturated} of them saturated")
+            }
+            Self::Observed { reporting, saturated, unknown } => write!(
+                f,
+                "{reporting} replicas report, {saturated} of them saturated, {unknown} unknown"
+            ),
+            Self::NothingReported => f.write_str("no replica reports"),
+            Self::SignalsMissing => f.write_str("no replica has a usable signal"),
+            Self::SignalsStale { age } => {
+                write!(f, "signals are {:.0}s old, too old to remove a replica", age.value())
+            }
+            Self::SilentReplicas { ready, reporting } => {
+                write!(f, "{ready} replicas are ready but {reporting} report")
+            }
+            Self::AllSaturated { replicas } => write!(f, "all {replicas} replicas are saturated"),
+            Self::MeanSaturated { kv, queue } => write!(
+                f,
+                "the mean over all replicas is saturated (KV {:.2}, queue {:.1})",
+                kv.value(),
+                queue.value()
+            ),
+            Self::KvSpareLow { spare, trigger } => {
+                write!(f, "spare KV {spare:.3} is below {trigger}")
+            }
+            Self::QueueSpareLow { spare, trigger } => {
+                write!(f, "spare queue {spare:.2} is below {trigger}")
+            }
+            Self::RemovalSafe { kv_spare, queue_spare } => write!(
+                f,
+                "one replica fewer would leave KV {kv_spare:.3} and queue {queue_spare:.2} spare, enough"
+            ),
+            Self::RemovalUnsafe { kv_spare, queue_spare } => write!(
+                f,
+                "one replica fewer would leave KV {kv_spare:.3} and queue {queue_spare:.2} spare, too little"
+            ),
+            Self::TooFewToShrink { unsaturated } => {
+                write!(f, "{unsaturated} unsaturated replicas are too few to remove one")
+            }
+            Self::CheapestToGrow { cost } => write!(f, "cheapest variant that can grow ({cost})"),
+            Self::DearestToShrink { cost } => write!(f, "dearest variant that can shrink ({cost})"),
+            Self::OtherVariantMoves { variant } => write!(f, "{variant} moves instead"),
+            Self::AwaitingReady { pending } => {
+                write!(f, "{pending} new replicas are not ready yet")
+            }
+            Self::InTransition { desired, elapsed } => {
+                write!(f, "still moving to {desired}, decided {:.0}s ago", elapsed.value())
+            }
+            Self::TransitionTimedOut { desired, elapsed } => write!(
+                f,
+                "gave up on {desired}, decided {:.0}s ago and not reached",
+                elapsed.value()
+            ),
+            Self::Stabilizing { direction, recommended, kept, window } => write!(
+                f,
+                "scaling {direction} to {recommended} waits: {kept} was recommended within {window}"
+            ),
+            Self::CoolingDown { direction, remaining } => {
+                write!(f, "scaled {direction} a short time ago, {:.0}s to wait", remaining.value())
+            }
+            Self::StepLimited { direction, wanted, max_step } => {
+                write!(f, "scaling {direction} to {wanted} is limited to {max_step} at once")
+            }
+            Self::AtMinimum { min } => write!(f, "no fewer than {min}"),
+            Self::AtMaximum { max } => write!(f, "no more than {max}"),
+        }
+    }
+}

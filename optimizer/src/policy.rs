@@ -1,0 +1,353 @@
+//! The tunable thresholds: one type, one file format.
+//!
+//! A scenario names a policy file, the tuner writes one, and the Helm chart mounts one; all three
+//! are this struct. Every field has a default, an unknown field is an error, and what is written is
+//! kept: an explicit `0` or `false` is a value, not an absence.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::id::{ModelId, Namespace};
+use crate::units::{Fraction, QueueLength, Replicas, Seconds};
+
+/// How the controller decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Policy {
+    /// When replicas count as saturated, and how much spare capacity to keep.
+    pub saturation: SaturationPolicy,
+    /// How fast replica counts may move.
+    pub scaling: ScalingPolicy,
+    /// How old a signal may be.
+    pub signals: Freshness,
+}
+
+impl Policy {
+    /// Checks what the types cannot, and reports every problem.
+    ///
+    /// # Errors
+    ///
+    /// One [`PolicyProblem`] for each rule that is broken.
+    pub fn validate(&self) -> Result<(), Vec<PolicyProblem>> {
+        let mut problems = Vec::new();
+        let saturation = &self.saturation;
+        saturation.defaults().check("saturation", &mut problems);
+        for (idx, change) in saturation.overrides.iter().enumerate() {
+            let path = format!("saturation.overrides[{idx}]");
+            // The merged thresholds are what counts: an override may set one field alone.
+            change.apply(saturation.defaults()).check(&path, &mut problems);
+            if saturation.overrides[..idx]
+                .iter()
+                .any(|c| c.covers(&change.model, &change.namespace))
+            {
+                problems.push(PolicyProblem { path, expected: "one override for each model" });
+            }
+        }
+        if self.signals.missing_after < self.signals.stale_after {
+            problems.push(PolicyProblem {
+                path: "signals.missingAfter".to_owned(),
+                expected: "a time that is not shorter than staleAfter",
+            });
+        }
+        if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+/// A rule of the policy that is broken.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{path}: expected {expected}")]
+pub struct PolicyProblem {
+    /// The field, relative to the policy, such as `saturation.kvSpareTrigger`.
+    pub path: String,
+    /// What would have been right.
+    pub expected: &'static str,
+}
+
+/// The saturation analyzer's thresholds, with exceptions for single models.
+///
+/// Defaults: 0.80, 5, 0.10 and 3, as the workload-variant-autoscaler has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SaturationPolicy {
+    /// A replica is saturated when this share of its KV cache is in use.
+    pub kv_cache_threshold: Fraction,
+    /// A replica is saturated when this many requests wait.
+    pub queue_length_threshold: QueueLength,
+    /// Scale up when the mean spare KV share falls below this.
+    pub kv_spare_trigger: Fraction,
+    /// Scale up when the mean spare queue falls below this.
+    pub queue_spare_trigger: QueueLength,
+    /// Exceptions; each may set only some of the fields.
+    pub overrides: Vec<ThresholdOverride>,
+}
+
+impl Default for SaturationPolicy {
+    fn default() -> Self {
+        Self {
+            kv_cache_threshold: Fraction::new(0.80),
+            queue_length_threshold: QueueLength::new(5.0),
+            kv_spare_trigger: Fraction::new(0.10),
+            queue_spare_trigger: QueueLength::new(3.0),
+            overrides: Vec::new(),
+        }
+    }
+}
+
+impl SaturationPolicy {
+    /// The thresholds that hold for one model in one namespace.
+    #[must_use]
+    pub fn thresholds(&self, model: &ModelId, namespace: &Namespace) -> Thresholds {
+        let change = self.overrides.iter().find(|change| change.covers(model, namespace));
+        change.map_or(self.defaults(), |change| change.apply(self.defaults()))
+    }
+
+    fn defaults(&self) -> Thresholds {
+        Thresholds {
+            kv_cache: self.kv_cache_threshold,
+            queue_length: self.queue_length_threshold,
+            kv_spare: self.kv_spare_trigger,
+            queue_spare: self.queue_spare_trigger,
+        }
+    }
+}
+
+/// The saturation thresholds of one model, after overrides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// Saturated from this share of the KV cache on.
+    pub kv_cache: Fraction,
+    /// Saturated from this queue length on.
+    pub queue_length: QueueLength,
+    /// The mean spare KV share to keep.
+    pub kv_spare: Fraction,
+    /// The mean spare queue to keep.
+    pub queue_spare: QueueLength,
+}
+
+impl Thresholds {
+    /// A trigger above its threshold would ask for more replicas for ever. For the queue the same
+    /// holds, but the system that the defaults come from accepts it, so files in use may have it.
+    fn check(&self, path: &str, problems: &mut Vec<PolicyProblem>) {
+        if self.kv_spare > self.kv_cache {
+            problems.push(PolicyProblem {
+                path: format!("{path}.kvSpareTrigger"),
+                expected: "a share that is not above kvCacheThreshold",
+            });
+        }
+    }
+}
+
+/// Thresholds that differ for one model in one namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ThresholdOverride {
+    /// The model.
+    pub model: ModelId,
+    /// The namespace in which it runs.
+    pub namespace: Namespace,
+    /// Replaces `kvCacheThreshold`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_cache_threshold: Option<Fraction>,
+    /// Replaces `queueLengthThreshold`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_length_threshold: Option<QueueLength>,
+    /// Replaces `kvSpareTrigger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv_spare_trigger: Option<Fraction>,
+    /// Replaces `queueSpareTrigger`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue_spare_trigger: Option<QueueLength>,
+}
+
+impl ThresholdOverride {
+    fn covers(&self, model: &ModelId, namespace: &Namespace) -> bool {
+        self.model == *model && self.namespace == *namespace
+    }
+
+    fn apply(&self, base: Thresholds) -> Thresholds {
+        Thresholds {
+            kv_cache: self.kv_cache_threshold.unwrap_or(base.kv_cache),
+            queue_length: self.queue_length_threshold.unwrap_or(base.queue_length),
+            kv_spare: self.kv_spare_trigger.unwrap_or(base.kv_spare),
+            queue_spare: self.queue_spare_trigger.unwrap_or(base.queue_spare),
+        }
+    }
+}
+
+/// How fast replica counts may move, and when a move counts as stuck.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ScalingPolicy {
+    /// Limits on growing.
+    pub up: DirectionPolicy,
+    /// Limits on shrinking.
+    pub down: DirectionPolicy,
+    /// A variant that has not reached its desired count after this time no longer counts as in
+    /// transition, so that a move which cannot complete does not lock the model.
+    pub transition_timeout: Seconds,
+}
+
+impl Default for ScalingPolicy {
+    fn default() -> Self {
+        let once = DirectionPolicy {
+            stabilization_window: Seconds::ZERO,
+            cooldown: Seconds::ZERO,
+            max_step: Replicas::new(1),
+        };
+        Self {
+            up: once,
+            down: DirectionPolicy { stabilization_window: Seconds::from_minutes(5.0), ..once },
+            transition_timeout: Seconds::from_minutes(10.0),
+        }
+    }
+}
+
+/// Limits in one direction. A field that is left out takes the value that
+/// [`DirectionPolicy::default`] gives, which holds nothing back but the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DirectionPolicy {
+    /// The move must have been recommended for this long: of the recommendations in the window the
+    /// most cautious one counts, as in Kubernetes' horizontal pod autoscaler.
+    pub stabilization_window: Seconds,
+    /// The least time between two moves of one variant in this direction.
+    pub cooldown: Seconds,
+    /// The most replicas that one decision may move; 0 forbids moves in this direction.
+    pub max_step: Replicas,
+}
+
+impl Default for DirectionPolicy {
+    fn default() -> Self {
+        Self {
+            stabilization_window: Seconds::ZERO,
+            cooldown: Seconds::ZERO,
+            max_step: Replicas::new(1),
+        }
+    }
+}
+
+/// How old a signal may be before it no longer counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Freshness {
+    /// Older signals are stale: they may keep or raise a replica count, never lower it.
+    pub stale_after: Seconds,
+    /// Older signals are missing.
+    pub missing_after: Seconds,
+}
+
+impl Default for Freshness {
+    fn default() -> Self {
+        Self { stale_after: Seconds::from_minutes(1.0), missing_after: Seconds::from_minutes(5.0) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(json: serde_json::Value) -> Result<Policy, String> {
+        let policy: Policy = serde_json::from_value(json).map_err(|e| e.to_string())?;
+        policy.validate().map_err(|problems| format!("{problems:?}"))?;
+        Ok(policy)
+    }
+
+    /// Vectors H of the 0.5 autoscaler's config validation.
+    #[test]
+    fn thresholds_are_validated() {
+        for (kv, queue, kv_spare, queue_spare, valid) in [
+            (0.75, 10.0, 0.15, 5.0, true),
+            (1.5, 5.0, 0.1, 3.0, false),
+            (-0.1, 5.0, 0.1, 3.0, false),
+            (0.8, -1.0, 0.1, 3.0, false),
+            (0.8, 5.0, 1.5, 3.0, false),
+            (0.8, 5.0, -0.1, 3.0, false),
+            (0.8, 5.0, 0.1, -1.0, false),
+            (0.5, 5.0, 0.6, 3.0, false),
+            (0.0, 0.0, 0.0, 0.0, true),
+            (1.0, 1000.0, 1.0, 1000.0, true),
+        ] {
+            let read = policy(serde_json::json!({ "saturation": {
+                "kvCacheThreshold": kv,
+                "queueLengthThreshold": queue,
+                "kvSpareTrigger": kv_spare,
+                "queueSpareTrigger": queue_spare,
+            }}));
+            assert_eq!(read.is_ok(), valid, "{kv} {queue} {kv_spare} {queue_spare}: {read:?}");
+        }
+    }
+
+    #[test]
+    fn an_explicit_zero_is_kept_and_an_override_may_set_one_field() {
+        let read = policy(serde_json::json!({
+            "saturation": {
+                "queueSpareTrigger": 0,
+                "overrides": [{ "model": "m", "namespace": "n", "kvSpareTrigger": 0 }],
+            },
+            "scaling": { "down": { "maxStep": 0, "stabilizationWindow": "0s" } },
+        }))
+        .unwrap();
+        let of = |model: &str| {
+            let (model, namespace) = (model.parse().unwrap(), "n".parse().unwrap());
+            read.saturation.thresholds(&model, &namespace)
+        };
+        assert_eq!(of("m").kv_spare, Fraction::ZERO);
+        assert_eq!(of("m").kv_cache, Fraction::new(0.80));
+        assert_eq!(of("other").kv_spare, Fraction::new(0.10));
+        assert_eq!(of("other").queue_spare, QueueLength::ZERO);
+        assert_eq!(read.scaling.down.max_step, Replicas::ZERO);
+        assert_eq!(read.scaling.down.stabilization_window, Seconds::ZERO);
+        assert_eq!(read.scaling.up, ScalingPolicy::default().up);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_an_error_at_every_level() {
+        for json in [
+            serde_json::json!({ "saturatoin": {} }),
+            serde_json::json!({ "saturation": { "kvCacheThreshhold": 0.8 } }),
+            serde_json::json!({ "saturation": { "overrides": [{ "model": "m", "namespace": "n", "kv": 1 }] } }),
+            serde_json::json!({ "scaling": { "sideways": {} } }),
+            serde_json::json!({ "scaling": { "up": { "coolDown": "1s" } } }),
+            serde_json::json!({ "signals": { "staleafter": "1s" } }),
+        ] {
+            let error = policy(json.clone()).unwrap_err();
+            assert!(error.contains("unknown field"), "{json}: {error}");
+        }
+    }
+
+    #[test]
+    fn every_broken_rule_is_reported() {
+        let policy: Policy = serde_json::from_value(serde_json::json!({
+            "saturation": {
+                "kvCacheThreshold": 0.5,
+                "kvSpareTrigger": 0.6,
+                "overrides": [
+                    { "model": "m", "namespace": "n", "kvCacheThreshold": 0.7 },
+                    { "model": "m", "namespace": "n" },
+                ],
+            },
+            "signals": { "staleAfter": "2m", "missingAfter": "1m" },
+        }))
+        .unwrap();
+        let paths: Vec<_> = policy.validate().unwrap_err().into_iter().map(|p| p.path).collect();
+        let expected = [
+            "saturation.kvSpareTrigger",
+            "saturation.overrides[1].kvSpareTrigger",
+            "saturation.overrides[1]",
+            "signals.missingAfter",
+        ];
+        assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn a_policy_survives_its_file() {
+        let text = serde_json::to_string(&Policy::default()).unwrap();
+        assert_eq!(serde_json::from_str::<Policy>(&text).unwrap(), Policy::default());
+    }
+}
