@@ -10,6 +10,8 @@ pub mod v1alpha1;
 
 pub mod condition;
 
+pub mod convert;
+
 /// Label of a `VariantAutoscaling` that names the accelerator its replicas run on, such as `H100`.
 pub const ACCELERATOR_LABEL: &str = "inference.optimization/acceleratorName";
 

@@ -156,10 +156,11 @@ mod tests {
 
     #[test]
     fn the_transition_time_moves_with_the_status_and_not_with_the_reason() {
+        use Reason::{MetricsFound, MetricsMissing, MetricsStale};
+
         let check = |reasons: &[(Reason, i64)], status: &str, reason: &str, second| {
             assert_eq!(after(reasons), (status.to_owned(), reason.to_owned(), second));
         };
-        use Reason::{MetricsFound, MetricsMissing, MetricsStale};
         check(&[(MetricsFound, 1)], "True", "MetricsFound", 1);
         check(&[(MetricsFound, 1), (MetricsFound, 2)], "True", "MetricsFound", 1);
         check(&[(MetricsFound, 1), (MetricsStale, 2)], "False", "MetricsStale", 2);

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::CustomResource;
+use optimizer::units::Seconds;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -76,12 +77,12 @@ pub struct VariantAutoscalingSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_profile: Option<ModelProfile>,
 
-    /// Fewest replicas. Zero allows scaling to zero.
+    /// Fewest replicas; 1 if absent. Zero allows scaling to zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0))]
     pub min_replicas: Option<i32>,
 
-    /// Most replicas.
+    /// Most replicas; without limit if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_replicas: Option<i32>,
@@ -158,17 +159,14 @@ pub struct PerfParms {
 
 /// Latency targets, each a duration with its unit, such as `150ms` or `2s`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[schemars(extend("minProperties" = 1))]
 pub struct LatencyTargets {
-    /// Time to first token.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^\d+(\.\d+)?(us|ms|s|m)$"))]
-    pub ttft: Option<String>,
+    /// Time to first token, from the arrival of the request.
+    #[schemars(with = "Seconds")]
+    pub ttft: String,
 
     /// Time per output token after the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(regex(pattern = r"^\d+(\.\d+)?(us|ms|s|m)$"))]
-    pub tpot: Option<String>,
+    #[schemars(with = "Seconds")]
+    pub tpot: String,
 }
 
 /// What the operator saw, decided and did.

@@ -1,3 +1,5 @@
 //! The operator's tests from outside: one crate, so it links once.
 
+#![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod crd;
