@@ -162,7 +162,7 @@ impl FromStr for Seconds {
 }
 
 impl fmt::Display for Seconds {
-    /// The shortest text that parses back to exactly this span, without a decimal point if there is one.
+    /// The shortest text that parses back to exactly this span, of two the one without a decimal point.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exact = UNITS.into_iter().filter_map(|(suffix, unit)| {
             let scaled = if unit < 1.0 { self.0 * (1.0 / unit).round() } else { self.0 / unit };
@@ -170,7 +170,7 @@ impl fmt::Display for Seconds {
             (Self::parse_with(&number, unit) == Some(*self)).then(|| format!("{number}{suffix}"))
         });
         let shortest = exact
-            .min_by_key(|text| (text.contains('.'), text.len()))
+            .min_by_key(|text| (text.len(), text.contains('.')))
             .unwrap_or_else(|| format!("{}s", self.0));
         f.pad(&shortest)
     }
