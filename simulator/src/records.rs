@@ -1,0 +1,198 @@
+//! What a run leaves behind: the facts, before anyone averages them.
+//!
+//! [`Recording`] is written by the simulated world and read by everything that reports. It holds
+//! one [`RequestRecord`] for each request, one [`Sample`] for each variant at each sampling time,
+//! and one [`ScalingRecord`] for each decision that moved a replica count.
+
+use hdrhistogram::Histogram;
+use optimizer::decision::{Action, Reason};
+use optimizer::id::{AcceleratorId, ModelId, Namespace, VariantId};
+use optimizer::slo::Slo;
+use optimizer::units::{Gpus, HourlyCost, Replicas, Seconds, Timestamp};
+
+/// Everything that was recorded in one run.
+#[derive(Debug)]
+pub struct Recording {
+    /// The scenario's name.
+    pub scenario: String,
+    /// The seed of the run.
+    pub seed: u64,
+    /// The models; requests and variants refer to them by position.
+    pub models: Vec<ModelRecord>,
+    /// The variants; samples and decisions refer to them by position.
+    pub variants: Vec<VariantRecord>,
+    /// Requests in the order of their arrival.
+    pub requests: Vec<RequestRecord>,
+    /// Samples by time, and within one time by variant.
+    pub samples: Vec<Sample>,
+    /// Decisions that moved a replica count, by time.
+    pub scalings: Vec<ScalingRecord>,
+    /// When the run ended.
+    pub end: Timestamp,
+}
+
+/// A model of the run.
+#[derive(Debug)]
+pub struct ModelRecord {
+    /// The model.
+    pub model: ModelId,
+    /// Its namespace.
+    pub namespace: Namespace,
+    /// Its latency targets.
+    pub slo: Slo,
+    /// Inter-token latency in nanoseconds: one value for every output token after a request's
+    /// first. Three significant digits, so a quantile is within 0.1 %.
+    pub itl: Histogram<u64>,
+}
+
+/// A variant of the run.
+#[derive(Debug)]
+pub struct VariantRecord {
+    /// The variant.
+    pub variant: VariantId,
+    /// Its model, as a position in [`Recording::models`].
+    pub model: usize,
+    /// Its GPU.
+    pub accelerator: AcceleratorId,
+    /// GPUs of one replica.
+    pub gpus_per_replica: Gpus,
+    /// The cost of one replica.
+    pub cost: HourlyCost,
+    /// Time that replicas held their GPUs, from creation to removal, summed over replicas.
+    pub replica_time: Seconds,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// All its tokens were produced.
+    Completed,
+    /// It was refused on arrival, because its prompt does not fit the context.
+    Rejected,
+    /// Its replica went away while it was in flight.
+    Failed,
+    /// The run ended before it did.
+    InFlight,
+}
+
+impl Outcome {
+    /// The name in files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "completed",
+            Self::Rejected => "rejected",
+            Self::Failed => "failed",
+            Self::InFlight => "in-flight",
+        }
+    }
+}
+
+/// One request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestRecord {
+    /// Its model, as a position in [`Recording::models`].
+    pub model: usize,
+    /// The variant that served it, as a position in [`Recording::variants`].
+    pub variant: Option<usize>,
+    /// The replica that served it, by the order of creation over the whole run.
+    pub replica: Option<u32>,
+    /// When it arrived at the gateway.
+    pub arrival: Timestamp,
+    /// Prompt tokens.
+    pub prompt_tokens: u32,
+    /// Output tokens that it asked for.
+    pub output_tokens: u32,
+    /// Output tokens that it got.
+    pub generated_tokens: u32,
+    /// When an engine first scheduled it.
+    pub scheduled: Option<Timestamp>,
+    /// When its first output token came.
+    pub first_token: Option<Timestamp>,
+    /// When it ended: its last token, its rejection or its failure. `None` while in flight.
+    pub end: Option<Timestamp>,
+    /// How often it was preempted.
+    pub preemptions: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+impl RequestRecord {
+    /// Time to first token, from the arrival at the gateway.
+    #[must_use]
+    pub fn ttft(&self) -> Option<Seconds> {
+        self.first_token.map(|at| at.since(self.arrival))
+    }
+
+    /// Time per output token after the first, (last − first) / (out − 1); `None` unless the request
+    /// completed with at least two output tokens.
+    #[must_use]
+    pub fn tpot(&self) -> Option<Seconds> {
+        let (first, last) = (self.first_token?, self.end?);
+        let gaps = self.generated_tokens.checked_sub(1).filter(|&gaps| gaps > 0)?;
+        (self.outcome == Outcome::Completed)
+            .then(|| Seconds::new(last.since(first).value() / f64::from(gaps)))
+    }
+
+    /// From arrival to the last token; `None` unless the request completed.
+    #[must_use]
+    pub fn e2e(&self) -> Option<Seconds> {
+        let end = self.end.filter(|_| self.outcome == Outcome::Completed)?;
+        Some(end.since(self.arrival))
+    }
+
+    /// Whether it completed within the targets. Rejected, failed and unfinished requests miss.
+    #[must_use]
+    pub fn meets(&self, slo: &Slo) -> bool {
+        self.outcome == Outcome::Completed
+            && self.ttft().is_some_and(|ttft| slo.is_met(ttft, self.tpot()))
+    }
+}
+
+/// The state of one variant at one time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Sample {
+    /// The time.
+    pub at: Timestamp,
+    /// The variant, as a position in [`Recording::variants`].
+    pub variant: usize,
+    /// Replicas that take requests.
+    pub ready: Replicas,
+    /// Replicas that are placed or loading their model.
+    pub starting: Replicas,
+    /// Replicas that finish their requests before they go.
+    pub draining: Replicas,
+    /// The replica count that was asked for.
+    pub desired: Replicas,
+    /// Requests in running batches, over all replicas of the variant.
+    pub running: u32,
+    /// Requests that wait in engines, over all replicas of the variant.
+    pub waiting: u32,
+    /// Requests of the model that wait at the gateway. The same for every variant of a model.
+    pub gateway_queue: u32,
+    /// Mean KV-cache use of the ready replicas, 0..=1; 0 when none is ready.
+    pub kv_usage: f64,
+    /// The highest KV-cache use of a ready replica, 0..=1.
+    pub kv_usage_max: f64,
+    /// Arrivals of the model since the last sample, per second. The same for every variant.
+    pub arrival_rate: f64,
+}
+
+/// A decision that moved the desired count of a variant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScalingRecord {
+    /// When it was taken.
+    pub at: Timestamp,
+    /// The variant, as a position in [`Recording::variants`].
+    pub variant: usize,
+    /// Replicas that existed.
+    pub current: Replicas,
+    /// The count that was wanted before.
+    pub previous: Replicas,
+    /// The count that is wanted now.
+    pub desired: Replicas,
+    /// `desired` against `current`.
+    pub action: Action,
+    /// Why.
+    pub trail: Vec<Reason>,
+}
