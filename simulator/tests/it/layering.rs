@@ -24,9 +24,7 @@ fn modules_use_only_those_above_them() {
 #[test]
 fn the_plant_never_asks_the_optimizer() {
     let (_, files) = source::read_crate(Path::new(env!("CARGO_MANIFEST_DIR")));
-    for module in PLANT {
-        assert!(files.iter().any(|file| file.module[0] == module), "there is no {module}");
-    }
+    assert!(files.iter().any(is_plant), "there is no plant to check");
     let violations: Vec<_> = files.iter().flat_map(questions_to_the_optimizer).collect();
     assert_eq!(violations, [""; 0]);
 }
@@ -37,8 +35,12 @@ fn questions_to_the_optimizer(file: &SourceFile) -> Vec<String> {
         path[0] == "optimizer" && path.get(1).is_none_or(|name| !VOCABULARY.contains(&&**name))
     };
     let violation = |path: &Vec<String>| format!("{} uses {}", file.name, path.join("::"));
-    let paths = file.paths.iter().filter(|_| PLANT.contains(&&*file.module[0]));
+    let paths = file.paths.iter().filter(|_| is_plant(file));
     paths.filter(question).map(violation).collect()
+}
+
+fn is_plant(file: &SourceFile) -> bool {
+    PLANT.contains(&&*file.module[0])
 }
 
 #[test]
