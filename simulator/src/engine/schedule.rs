@@ -1,0 +1,128 @@
+//! Batch formation: who computes how many tokens in the next step.
+
+use optimizer::units::Timestamp;
+
+use super::sequence::{Handle, Sequence};
+use super::step_time::{Batch, StepTime};
+use super::{Engine, Observer};
+
+impl<P: StepTime> Engine<P> {
+    /// Decides the next batch and books its tokens and blocks.
+    pub(super) fn schedule(&mut self, now: Timestamp, observer: &mut impl Observer) -> Batch {
+        let mut batch = Batch::default();
+        let mut budget = self.config.max_num_batched_tokens;
+        let preempted = self.schedule_running(&mut budget, &mut batch, observer);
+        if !preempted {
+            self.schedule_waiting(&mut budget, &mut batch, now, observer);
+        }
+        batch
+    }
+
+    /// Returns whether a sequence was preempted.
+    fn schedule_running(
+        &mut self,
+        budget: &mut u32,
+        batch: &mut Batch,
+        observer: &mut impl Observer,
+    ) -> bool {
+        let mut preempted = false;
+        let mut idx = 0;
+        while idx < self.running.len() {
+            let handle = self.running[idx];
+            let chunk = self.sequences[handle].needed().min(*budget);
+            if chunk > 0 {
+                while !self.grow(handle, chunk) {
+                    preempted = true;
+                    let victim = self.preempt_youngest(observer);
+                    if victim == handle {
+                        // It was the youngest itself, so every sequence after it has gone, too.
+                        return true;
+                    }
+                }
+                *budget -= chunk;
+            }
+            self.book(handle, chunk, batch);
+            idx += 1;
+        }
+        preempted
+    }
+
+    fn schedule_waiting(
+        &mut self,
+        budget: &mut u32,
+        batch: &mut Batch,
+        now: Timestamp,
+        observer: &mut impl Observer,
+    ) {
+        while *budget > 0 && self.running.len() < self.config.max_num_seqs as usize {
+            let Some(&handle) = self.waiting.front() else { return };
+            let sequence = &self.sequences[handle];
+            // The whole prompt must fit now, although only a chunk is allocated. Nothing is
+            // reserved for the rest, so decoding sequences may still take it away.
+            if self.blocks.blocks_for(sequence.tokens()) > self.blocks.num_free() {
+                return;
+            }
+            let chunk = sequence.needed().min(*budget);
+            if !self.grow(handle, chunk) {
+                return;
+            }
+            *budget -= chunk;
+            self.waiting.pop_front();
+            self.running.push(handle);
+            self.book(handle, chunk, batch);
+            let sequence = &mut self.sequences[handle];
+            if !sequence.admitted {
+                sequence.admitted = true;
+                observer.scheduled(sequence.request.id, now);
+            }
+        }
+    }
+
+    /// Gives a sequence the blocks for `chunk` more tokens, if there are enough.
+    fn grow(&mut self, handle: Handle, chunk: u32) -> bool {
+        let sequence = &mut self.sequences[handle];
+        let missing = self.blocks.blocks_for(sequence.computed + chunk) - sequence.blocks;
+        let fits = self.blocks.allocate(missing);
+        if fits {
+            sequence.blocks += missing;
+        }
+        fits
+    }
+
+    /// Books `chunk` tokens of a sequence into the batch. As in vLLM they count as computed from
+    /// now on, before the batch runs.
+    fn book(&mut self, handle: Handle, chunk: u32, batch: &mut Batch) {
+        let sequence = &mut self.sequences[handle];
+        sequence.scheduled = chunk;
+        if chunk == 0 {
+            return;
+        }
+        if is_decode(sequence) {
+            batch.decode_sequences += 1;
+            batch.context_tokens += u64::from(sequence.tokens());
+        } else {
+            batch.prefill_tokens += chunk;
+        }
+        sequence.computed += chunk;
+    }
+
+    /// Takes everything but its output from the youngest running sequence and puts it at the head
+    /// of the queue.
+    fn preempt_youngest(&mut self, observer: &mut impl Observer) -> Handle {
+        let victim = self.running.pop().expect("a sequence that needs blocks is running");
+        let sequence = &mut self.sequences[victim];
+        self.blocks.free(sequence.blocks);
+        sequence.blocks = 0;
+        sequence.computed = 0;
+        sequence.scheduled = 0;
+        observer.preempted(sequence.request.id);
+        self.waiting.push_front(victim);
+        victim
+    }
+}
+
+/// A sequence that has output and lacks only its newest token decodes; a preempted one that comes
+/// back computes its prompt and its output again, which costs as a prefill does.
+fn is_decode(sequence: &Sequence) -> bool {
+    sequence.generated > 0 && sequence.needed() == 1
+}
