@@ -1,8 +1,8 @@
 //! The paths that Rust source mentions, and what may be concluded from them.
 //!
-//! This reads text, so it sees paths as they are written: it resolves grouped imports, `super` and
-//! the re-exports of `lib.rs`, but not an alias, a glob or a macro of another crate. Comments and
-//! strings do not count.
+//! This reads text, so it sees paths as they are written. It resolves grouped imports, `super` and
+//! the re-exports of `lib.rs`, but neither an alias of the crate nor a macro. Comments and strings
+//! do not count. The other crates of the workspace include this file for the same check.
 
 use std::collections::BTreeMap;
 use std::fs;
