@@ -99,6 +99,14 @@ id! {
     ReplicaId
 }
 
+impl ReplicaId {
+    /// The name of a variant's replica with a number, as pods are named.
+    #[must_use]
+    pub fn numbered(variant: &VariantId, number: u32) -> Self {
+        Self(format!("{variant}-{number}"))
+    }
+}
+
 /// The text cannot be a name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("expected a {kind} that is not empty and has no white space at its ends, not {text:?}")]

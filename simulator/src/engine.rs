@@ -48,9 +48,9 @@ pub struct Request {
     pub output_tokens: u32,
 }
 
-/// The engine arguments that bound a batch.
+/// The engine arguments that bound a batch, as they are given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EngineConfig {
+pub struct EngineArgs {
     /// Tokens that one step computes at most.
     pub max_num_batched_tokens: u32,
     /// Sequences that run at once at most.
@@ -63,45 +63,49 @@ pub struct EngineConfig {
     pub num_gpu_blocks: u32,
 }
 
-impl EngineConfig {
+impl EngineArgs {
     /// Tokens that the KV cache holds.
     #[must_use]
     pub const fn kv_capacity_tokens(&self) -> u64 {
         self.num_gpu_blocks.saturating_sub(1) as u64 * self.block_size as u64
     }
+}
 
-    /// Checks that an engine can run with these arguments.
-    ///
-    /// # Errors
-    ///
-    /// When an argument is zero, when fewer tokens than sequences fit into a step, or when the
-    /// cache cannot hold one sequence of the greatest length (vLLM refuses to start then, too).
-    pub fn validate(&self) -> Result<(), EngineConfigError> {
+/// Engine arguments with which an engine starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineConfig(EngineArgs);
+
+impl TryFrom<EngineArgs> for EngineConfig {
+    type Error = EngineConfigError;
+
+    /// Refuses an argument of zero, fewer tokens than sequences in a step, and a cache that cannot
+    /// hold one sequence of the greatest length (vLLM does not start then, either).
+    fn try_from(args: EngineArgs) -> Result<Self, EngineConfigError> {
         for (name, value) in [
-            ("maxNumBatchedTokens", self.max_num_batched_tokens),
-            ("maxNumSeqs", self.max_num_seqs),
-            ("maxModelLen", self.max_model_len),
-            ("blockSize", self.block_size),
-            ("numGpuBlocks", self.num_gpu_blocks),
+            ("maxNumBatchedTokens", args.max_num_batched_tokens),
+            ("maxNumSeqs", args.max_num_seqs),
+            ("maxModelLen", args.max_model_len),
+            ("blockSize", args.block_size),
+            ("numGpuBlocks", args.num_gpu_blocks),
         ] {
             if value == 0 {
                 return Err(EngineConfigError::Zero(name));
             }
         }
-        if self.max_num_batched_tokens < self.max_num_seqs {
+        if args.max_num_batched_tokens < args.max_num_seqs {
             return Err(EngineConfigError::BudgetBelowSequences {
-                budget: self.max_num_batched_tokens,
-                sequences: self.max_num_seqs,
+                budget: args.max_num_batched_tokens,
+                sequences: args.max_num_seqs,
             });
         }
-        let capacity = self.kv_capacity_tokens();
-        if u64::from(self.max_model_len) > capacity {
+        let capacity = args.kv_capacity_tokens();
+        if u64::from(args.max_model_len) > capacity {
             return Err(EngineConfigError::ContextBeyondCache {
-                context: self.max_model_len,
+                context: args.max_model_len,
                 capacity,
             });
         }
-        Ok(())
+        Ok(Self(args))
     }
 }
 
@@ -161,7 +165,7 @@ pub trait Observer {
 /// One replica of a model server.
 #[derive(Debug)]
 pub struct Engine<P> {
-    config: EngineConfig,
+    args: EngineArgs,
     plant: P,
     blocks: BlockPool,
     sequences: Sequences,
@@ -174,22 +178,17 @@ pub struct Engine<P> {
 
 impl<P: StepTime> Engine<P> {
     /// An idle engine with an empty cache.
-    ///
-    /// # Errors
-    ///
-    /// See [`EngineConfig::validate`].
-    pub fn new(config: EngineConfig, plant: P) -> Result<Self, EngineConfigError> {
-        config.validate()?;
-        Ok(Self {
-            config,
+    pub fn new(EngineConfig(args): EngineConfig, plant: P) -> Self {
+        Self {
+            args,
             plant,
-            blocks: BlockPool::new(config.num_gpu_blocks, config.block_size),
+            blocks: BlockPool::new(args.num_gpu_blocks, args.block_size),
             sequences: Sequences::default(),
             running: Vec::new(),
             waiting: VecDeque::new(),
             step_in_flight: false,
             last_step_end: Timestamp::ZERO,
-        })
+        }
     }
 
     /// Queues a request. Output that would exceed the context is cut, silently, as vLLM does.
@@ -198,7 +197,7 @@ impl<P: StepTime> Engine<P> {
     ///
     /// When the prompt does not fit the context.
     pub fn submit(&mut self, request: Request) -> Result<(), Rejection> {
-        let context = self.config.max_model_len;
+        let context = self.args.max_model_len;
         if request.prompt_tokens >= context {
             return Err(Rejection::PromptTooLong { prompt: request.prompt_tokens, context });
         }
@@ -262,7 +261,7 @@ impl<P: StepTime> Engine<P> {
         let handles = self.running.drain(..).chain(self.waiting.drain(..));
         let lost = handles.map(|handle| self.sequences[handle].request.id).collect();
         self.sequences = Sequences::default();
-        self.blocks = BlockPool::new(self.config.num_gpu_blocks, self.config.block_size);
+        self.blocks = BlockPool::new(self.args.num_gpu_blocks, self.args.block_size);
         lost
     }
 

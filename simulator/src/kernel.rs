@@ -20,6 +20,11 @@ pub trait Process {
 
     /// Lets `event` happen at `now`, and schedules what follows from it.
     fn handle(&mut self, now: Timestamp, event: Self::Event, agenda: &mut Agenda<Self::Event>);
+
+    /// Whether the process has ended, so that no further event matters.
+    fn is_over(&self) -> bool {
+        false
+    }
 }
 
 /// Why [`run`] returned.
@@ -27,6 +32,8 @@ pub trait Process {
 pub enum Pause {
     /// No event is left.
     Drained,
+    /// The process is over.
+    Over,
     /// The next event lies after the horizon.
     Horizon,
 }
@@ -40,15 +47,14 @@ pub fn run<P: Process>(
     agenda: &mut Agenda<P::Event>,
     horizon: Timestamp,
 ) -> Pause {
-    loop {
+    while !process.is_over() {
         match agenda.next_time() {
-            None => return Pause::Drained,
             Some(next) if next > horizon => return Pause::Horizon,
-            Some(_) => {
-                if let Some((now, event)) = agenda.pop() {
-                    process.handle(now, event, agenda);
-                }
-            }
+            _ => match agenda.pop() {
+                Some((now, event)) => process.handle(now, event, agenda),
+                None => return Pause::Drained,
+            },
         }
     }
+    Pause::Over
 }

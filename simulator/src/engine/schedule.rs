@@ -10,7 +10,7 @@ impl<P: StepTime> Engine<P> {
     /// Decides the next batch and books its tokens and blocks.
     pub(super) fn schedule(&mut self, now: Timestamp, observer: &mut impl Observer) -> Batch {
         let mut batch = Batch::default();
-        let mut budget = self.config.max_num_batched_tokens;
+        let mut budget = self.args.max_num_batched_tokens;
         let preempted = self.schedule_running(&mut budget, &mut batch, observer);
         if !preempted {
             self.schedule_waiting(&mut budget, &mut batch, now, observer);
@@ -54,7 +54,7 @@ impl<P: StepTime> Engine<P> {
         now: Timestamp,
         observer: &mut impl Observer,
     ) {
-        while *budget > 0 && self.running.len() < self.config.max_num_seqs as usize {
+        while *budget > 0 && self.running.len() < self.args.max_num_seqs as usize {
             let Some(&handle) = self.waiting.front() else { return };
             let sequence = &self.sequences[handle];
             // The whole prompt must fit now, although only a chunk is allocated. Nothing is

@@ -1,5 +1,4 @@
 //! The scheduler's rules, one small story each, and what must hold on any workload.
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::collections::BTreeMap;
 
@@ -48,7 +47,7 @@ const PLANT: Linear = Linear {
     per_context_token: Seconds::ZERO,
 };
 
-const ROOMY: EngineConfig = EngineConfig {
+const ROOMY: EngineArgs = EngineArgs {
     max_num_batched_tokens: 100,
     max_num_seqs: 10,
     max_model_len: 1000,
@@ -56,8 +55,8 @@ const ROOMY: EngineConfig = EngineConfig {
     num_gpu_blocks: 101,
 };
 
-fn engine(config: EngineConfig, requests: &[(u32, u32)]) -> Engine<Linear> {
-    let mut engine = Engine::new(config, PLANT).unwrap();
+fn engine(config: EngineArgs, requests: &[(u32, u32)]) -> Engine<Linear> {
+    let mut engine = Engine::new(config.try_into().unwrap(), PLANT);
     for (id, &(prompt_tokens, output_tokens)) in requests.iter().enumerate() {
         let id = RequestId(u32::try_from(id).unwrap());
         engine.submit(Request { id, prompt_tokens, output_tokens }).unwrap();
@@ -109,7 +108,7 @@ fn running_sequences_come_first_and_the_rest_of_the_budget_goes_to_prompts() {
 
 #[test]
 fn at_most_max_num_seqs_run_at_once() {
-    let config = EngineConfig { max_num_seqs: 2, ..ROOMY };
+    let config = EngineArgs { max_num_seqs: 2, ..ROOMY };
     let mut engine = engine(config, &[(10, 2), (10, 2), (10, 2)]);
     let (_, steps) = run(&mut engine);
     assert_eq!(steps, [1.02, 1.0, 1.01, 1.0]);
@@ -118,7 +117,7 @@ fn at_most_max_num_seqs_run_at_once() {
 #[test]
 fn the_head_of_the_queue_blocks_those_behind_it() {
     // Ten usable blocks: request 0 takes 5, request 1 would need 6, request 2 would fit but waits.
-    let config = EngineConfig { num_gpu_blocks: 11, max_model_len: 160, ..ROOMY };
+    let config = EngineArgs { num_gpu_blocks: 11, max_model_len: 160, ..ROOMY };
     let mut engine = engine(config, &[(70, 3), (90, 1), (10, 1)]);
     let mut log = Log::default();
     engine.begin_step(Timestamp::ZERO, &mut log).unwrap();
@@ -133,7 +132,7 @@ fn the_head_of_the_queue_blocks_those_behind_it() {
 fn preemption_evicts_the_youngest_keeps_its_output_and_lets_nobody_enter() {
     // Four usable blocks. Requests 0 and 1 hold two each and fill them after two output tokens.
     // The third evicts request 1, which comes back when request 0 has left.
-    let config = EngineConfig { num_gpu_blocks: 5, max_model_len: 64, ..ROOMY };
+    let config = EngineArgs { num_gpu_blocks: 5, max_model_len: 64, ..ROOMY };
     let mut engine = engine(config, &[(31, 4), (31, 4), (1, 1)]);
     let (log, steps) = run(&mut engine);
     assert_eq!(log.preempted, [1]);
@@ -151,7 +150,7 @@ fn preemption_evicts_the_youngest_keeps_its_output_and_lets_nobody_enter() {
 
 #[test]
 fn output_is_cut_to_the_context_and_a_prompt_that_fills_it_is_refused() {
-    let config = EngineConfig { max_model_len: 20, ..ROOMY };
+    let config = EngineArgs { max_model_len: 20, ..ROOMY };
     let mut engine = engine(config, &[(15, 100)]);
     let id = RequestId(1);
     assert_eq!(
@@ -165,18 +164,18 @@ fn output_is_cut_to_the_context_and_a_prompt_that_fills_it_is_refused() {
 #[test]
 fn arguments_with_which_no_engine_starts_are_refused() {
     for (config, message) in [
-        (EngineConfig { block_size: 0, ..ROOMY }, "blockSize must be at least 1"),
-        (EngineConfig { max_num_seqs: 101, ..ROOMY }, "must not be below maxNumSeqs (101)"),
-        (EngineConfig { max_model_len: 1601, ..ROOMY }, "the 1600 tokens that the KV cache holds"),
+        (EngineArgs { block_size: 0, ..ROOMY }, "blockSize must be at least 1"),
+        (EngineArgs { max_num_seqs: 101, ..ROOMY }, "must not be below maxNumSeqs (101)"),
+        (EngineArgs { max_model_len: 1601, ..ROOMY }, "the 1600 tokens that the KV cache holds"),
     ] {
-        let error = Engine::new(config, PLANT).unwrap_err().to_string();
+        let error = EngineConfig::try_from(config).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
 }
 
 #[test]
 fn a_dead_engine_names_what_it_lost() {
-    let config = EngineConfig { max_num_seqs: 1, ..ROOMY };
+    let config = EngineArgs { max_num_seqs: 1, ..ROOMY };
     let mut engine = engine(config, &[(10, 2), (10, 2)]);
     engine.begin_step(Timestamp::ZERO, &mut Log::default());
     assert_eq!(engine.abort_all(), [RequestId(0), RequestId(1)]);
@@ -194,7 +193,7 @@ proptest! {
         max_num_seqs in 1..8_u32,
         blocks in 16..64_u32,
     ) {
-        let config = EngineConfig {
+        let config = EngineArgs {
             max_num_batched_tokens: budget,
             max_num_seqs,
             max_model_len: 240,
