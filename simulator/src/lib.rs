@@ -1,7 +1,30 @@
 //! The part of Plimsoll that tries things out: a fleet of vLLM replicas in virtual time, with the
 //! production optimizer inside.
+//!
+//! A run is a loop over events. A request arrives at the gateway; the router gives it to a replica;
+//! the replica's engine forms batches as vLLM's scheduler does and asks a plant how long each takes;
+//! meanwhile replicas are scraped, [`optimizer::Controller::step`] decides on the samples, and the
+//! fleet follows with its delays. Everything that happened is recorded, and averaged only then.
+//!
+//! The modules stand in reading order, and each uses only those above it:
+//!
+//! 1. [`kernel`]: the event loop, the agenda, and chance in named streams.
+//! 2. [`engine`]: one vLLM replica, and the plants that say how long a step takes.
+//! 3. [`workload`]: who asks, when, and for how many tokens.
+//! 4. [`setup`]: one run, with everything resolved.
+//! 5. [`records`]: what a run leaves behind.
+//! 6. [`fleet`]: replicas that start, serve, drain and go; the router.
+//! 7. [`control`]: from the world to an observation, through a scraper.
+//! 8. [`event`] and [`world`]: everything that can happen, and what follows from it.
+//! 9. [`document`]: YAML whose every value knows its place.
 
 pub mod kernel;
 pub mod engine;
+pub mod workload;
+pub mod setup;
 pub mod records;
+pub mod fleet;
+pub mod control;
+pub mod event;
+//pub mod world;
 pub mod document;
