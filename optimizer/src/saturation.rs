@@ -268,7 +268,8 @@ impl Census {
 
     fn reasons_to_grow(&self, spare: Spare, thresholds: &Thresholds) -> Vec<Reason> {
         let mut reasons = Vec::new();
-        let mean = total(self.saturated.iter().chain(&self.unsaturated).copied()).over(self.known());
+        let mean =
+            total(self.saturated.iter().chain(&self.unsaturated).copied()).over(self.known());
         if !below(mean.kv, thresholds.kv_cache.value())
             || !below(mean.queue, thresholds.queue_length.value())
         {

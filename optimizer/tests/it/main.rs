@@ -1,1 +1,6 @@
-//! x
+//! Tests of the optimizer through its public interface.
+
+mod fleet;
+mod properties;
+mod story;
+mod vectors;
