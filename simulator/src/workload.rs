@@ -49,7 +49,8 @@ impl Workload {
     ///
     /// # Panics
     ///
-    /// When the process or a length is not valid, as their `validate` says.
+    /// When the process is not valid, as [`ArrivalProcess::validate`] says. The lengths must be
+    /// valid as well, or drawing them may panic.
     #[must_use]
     pub fn drawn(
         process: &ArrivalProcess,
@@ -66,7 +67,7 @@ impl Workload {
         }))
     }
 
-    /// [`Self::drawn`] with Poisson arrivals.
+    /// [`Self::drawn`] with Poisson arrivals, which are always valid.
     #[must_use]
     pub fn poisson(
         rate: RequestRate,

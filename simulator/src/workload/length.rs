@@ -66,6 +66,10 @@ pub enum Length {
 
 impl Length {
     /// Draws a count.
+    ///
+    /// # Panics
+    ///
+    /// May panic when the distribution is not valid, as [`Self::validate`] says.
     #[must_use]
     pub fn sample(&self, chance: &mut Stream) -> Tokens {
         match *self {

@@ -50,8 +50,8 @@ pub fn azure_chat(duration: Seconds, streams: Streams) -> Vec<Arrival> {
 /// √(1 − 60/(3·180))), and chance adds a little.
 ///
 /// Both numbers follow from the ratio of variance to mean of the recorded counts, which is 1.4, 3.9
-/// and 16 in windows of 1, 10 and 60 s. A ratio is 1.2, the square of 1.09, plus the expected count
-/// times the squared variation of the rate.
+/// and 16 in windows of 1, 10 and 60 s. The ratio is the expected count times the squared variation
+/// of the rate, plus what the gaps alone give, 1/shape in long windows.
 const RATE_CV: f64 = 0.225;
 
 /// The parameter of [`dependent_pair`] that gives a correlation of −0.11 between token counts with

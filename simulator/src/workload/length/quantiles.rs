@@ -44,7 +44,9 @@ impl QuantileTable {
 
     /// The count below which this share of all counts lies, to the nearest token.
     ///
-    /// The table must be valid, as [`Self::validate`] says.
+    /// # Panics
+    ///
+    /// When the table has fewer than two counts, and so is not valid, as [`Self::validate`] says.
     #[must_use]
     pub fn at(&self, share: f64) -> Tokens {
         let percent = share * 100.0;

@@ -198,6 +198,7 @@ impl Rows {
             return None;
         }
         let epoch = *self.epoch.get_or_insert(nanos);
+        // A row before the epoch follows an unordered one, so the file is refused anyway.
         let at = Timestamp::from_nanos(u64::try_from(nanos - epoch).unwrap_or(u64::MAX));
         Some(Arrival { at, prompt: prompt?, output: output? })
     }

@@ -1,8 +1,10 @@
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use optimizer::units::Seconds;
 
 use super::*;
+use crate::workload::trace::TraceError;
 
 const HEADER: &str = "arrived_at,num_prefill_tokens,num_decode_tokens\n";
 
@@ -171,4 +173,19 @@ fn reports_stay_short() {
     assert_eq!(report.lines().count(), 21);
     assert!(report.starts_with("t.csv:2: "), "{report}");
     assert!(report.ends_with("\n… and 3 more"), "{report}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn every_row_is_a_request_or_has_a_fault(
+        rows in proptest::collection::vec("[0-9]{1,2},[0-9]{1,2},[0-9]{1,2}|[-+.,eN0-9 é]{0,9}", 1..6),
+    ) {
+        let mut faults = Faults::default();
+        let contents = read(format!("{HEADER}{}", rows.join("\n")).as_bytes(), &mut faults).unwrap();
+        let error = faults.none_or_error(Path::new("t.csv")).err();
+        let faults = error.iter().flat_map(TraceError::faults);
+        let faulty: BTreeSet<_> = faults.filter_map(TraceFault::line).collect();
+        let blank = rows.iter().filter(|row| row.trim_ascii().is_empty()).count();
+        proptest::prop_assert_eq!(contents.arrivals.len() + faulty.len() + blank, rows.len());
+    }
 }
