@@ -17,6 +17,7 @@
 //! 7. [`control`]: from the world to an observation, through a scraper.
 //! 8. [`event`] and [`world`]: everything that can happen, and what follows from it.
 //! 9. [`document`]: YAML whose every value knows its place.
+//! 10. [`cli`]: the commands of `plimsoll`.
 
 pub mod kernel;
 pub mod engine;
@@ -26,5 +27,6 @@ pub mod records;
 pub mod fleet;
 pub mod control;
 pub mod event;
-//pub mod world;
+pub mod world;
 pub mod document;
+pub mod cli;

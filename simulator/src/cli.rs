@@ -1,0 +1,3 @@
+//! The commands of `plimsoll`.
+
+pub mod trace;
