@@ -342,8 +342,8 @@ impl World {
             }
             self.deadline = Some(agenda.schedule(now.max(least), Event::End));
         } else if self.deadline.is_none() {
-            let last = now.max(least) + self.setup.drain_limit;
-            self.deadline = Some(agenda.schedule(last, Event::End));
+            let patience_ends = now.max(least) + self.setup.drain_limit;
+            self.deadline = Some(agenda.schedule(patience_ends, Event::End));
         }
     }
 }

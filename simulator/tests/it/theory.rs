@@ -28,10 +28,10 @@ const REPLICATIONS: u64 = 20;
 const T_99: f64 = 2.861;
 
 /// One server at utilization `load`, after a warm-up of a tenth of the requests.
-fn waits(output: Length, load: f64, seed: u64) -> Vec<f64> {
+fn waits(output: &Length, load: f64, seed: u64) -> Vec<f64> {
     let service = STEP.value() * MEAN_TOKENS as f64;
     let rate = RequestRate::new(load / service);
-    let lengths = Lengths { prompt: Length::Constant(Tokens::new(1)), output };
+    let lengths = Lengths { prompt: Length::Constant(Tokens::new(1)), output: output.clone() };
     let until = Timestamp::ZERO + Seconds::new(10_000.0 / rate.value());
     let workload = Workload::poisson(rate, lengths, until, Streams::new(seed), "theory");
     let recording = Simulation::new(one_slot(workload, seed)).unwrap().finish();
@@ -99,9 +99,9 @@ fn conserve(recording: &Recording) {
 }
 
 /// Asks that `theory` lies inside the confidence interval of the replications' means of `measure`.
-fn check(name: &str, theory: f64, output: Length, load: f64, measure: fn(&[f64]) -> f64) {
+fn check(name: &str, theory: f64, output: &Length, load: f64, measure: fn(&[f64]) -> f64) {
     let means: Vec<f64> =
-        (1..=REPLICATIONS).map(|seed| measure(&waits(output.clone(), load, seed))).collect();
+        (1..=REPLICATIONS).map(|seed| measure(&waits(output, load, seed))).collect();
     let n = REPLICATIONS as f64;
     let mean = means.iter().sum::<f64>() / n;
     let variance = means.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (n - 1.0);
@@ -133,7 +133,7 @@ fn m_m_1() {
     let second_moment = (2.0 - p) / (p * p) * STEP.value().powi(2);
     for load in [0.5, 0.7] {
         let exact = load / service * second_moment / (2.0 * (1.0 - load));
-        check("M/Geo/1", exact, geometric.clone(), load, mean);
+        check("M/Geo/1", exact, &geometric, load, mean);
         // The exponential limit differs by 2.5 %: the steps are a twentieth of a service.
         let exponential = load / (1.0 - load) * service;
         assert!((exact / exponential - 1.0).abs() < 0.03);
@@ -142,7 +142,7 @@ fn m_m_1() {
     let load: f64 = 0.7;
     let tail_theory = load * (load - 1.0).exp();
     let simulated: f64 =
-        (1..=REPLICATIONS).map(|seed| tail(&waits(geometric.clone(), load, seed))).sum::<f64>()
+        (1..=REPLICATIONS).map(|seed| tail(&waits(&geometric, load, seed))).sum::<f64>()
             / REPLICATIONS as f64;
     assert!((simulated / tail_theory - 1.0).abs() < 0.03, "{simulated} for {tail_theory}");
 }
@@ -153,6 +153,6 @@ fn m_d_1() {
     for load in [0.5, 0.8] {
         let theory = load * service / (2.0 * (1.0 - load));
         let constant = Length::Constant(Tokens::new(MEAN_TOKENS));
-        check("M/D/1", theory, constant, load, mean);
+        check("M/D/1", theory, &constant, load, mean);
     }
 }
