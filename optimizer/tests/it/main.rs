@@ -1,5 +1,7 @@
 //! Tests of the optimizer through its public interface.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod arbitrary;
 mod fleet;
 mod properties;
