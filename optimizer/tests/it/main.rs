@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
+mod arbitrary;
 mod fleet;
 mod layering;
 mod properties;
