@@ -1,8 +1,5 @@
 //! The optimizer's tests from outside: one crate, so it links once.
-
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
-
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod arbitrary;
 mod fleet;
