@@ -1,7 +1,7 @@
-//! One vLLM replica, step by step.
+//! One vLLM replica.
 //!
-//! An [`Engine`] is vLLM v1's scheduler and KV-cache bookkeeping around a model that is reduced to
-//! one question: how long does a batch take? ([`StepTime`]). Each step:
+//! An engine is vLLM v1's scheduler and KV-cache bookkeeping around a model that is reduced to one
+//! question: how long does a batch take? ([`StepTime`]). Each step:
 //!
 //! 1. **Running sequences first**, in the order of their admission. Each needs its tokens that are
 //!    not computed yet: one when it decodes, the rest of its prompt when it is in mid-prefill. A
@@ -18,20 +18,50 @@
 //! Source of the rules: the scheduler of vLLM 0.33. Not modeled yet: prefix caching, priorities,
 //! asynchronous scheduling (a finish is seen at the end of its own step, not one later), and
 //! speculative decoding.
+//!
+//! There are two engines, and they do the same. [`Stepwise`] computes every step, one sequence
+//! after the other, and reads like the rules above. [`Engine`] jumps.
+//!
+//! # Why a jump is exact
+//!
+//! Say that n sequences decode and nobody prefills. Until something happens, each step computes one
+//! token of each, so after k steps every sequence has grown by k tokens. Five things can end that:
+//! a sequence finishes; blocks run out; a waiting sequence enters; a request arrives; the plant's
+//! law changes. For each the number of steps until then is known in advance:
+//!
+//! - *Finish.* Count decode steps on a clock of their own. A sequence that begins to decode at
+//!   step s with r tokens to go finishes at s + r, whatever happens to others, because every
+//!   decoding sequence gets a token in every step: `max_num_seqs` may not exceed the token budget,
+//!   and running sequences come first. So a heap of finish steps never needs an update.
+//! - *Blocks.* A sequence takes a block when its length passes a multiple of the block size b. That
+//!   is when the clock, shifted by the sequence's own constant phase, is a multiple of b. So a
+//!   histogram of phases, b numbers, tells how many blocks the next k steps take: n for every b
+//!   steps, and the rest from k mod b of its entries.
+//! - *Admission.* Between two finishes nothing is freed, so a head of queue that did not fit does
+//!   not fit until the next finish.
+//! - *Arrival.* It waits for the end of the step under way, and cuts the run there.
+//! - *Law.* The plant says for how many steps its law holds ([`DecodeLaw`]). Step i of a run takes
+//!   first + i · growth, an arithmetic series in integers ([`Ticks`]), so its sum has no rounding.
+//!
+//! Steps with a prompt in them are computed one by one, but all decoding sequences advance in one
+//! addition. So a request costs a few events and a heap operation, whatever its number of tokens.
+//! Only a step that preempts walks the running list. A property test holds the two engines equal,
+//! event for event and tick for tick.
 
 mod blocks;
-mod schedule;
+mod jumping;
 mod sequence;
 pub mod step_time;
+mod stepwise;
+mod ticks;
 
-use std::collections::VecDeque;
-
-use optimizer::units::{Fraction, Seconds, Timestamp};
+use optimizer::units::{Fraction, Timestamp};
 use thiserror::Error;
 
-use blocks::BlockPool;
-use sequence::{Handle, Sequence, Sequences};
-pub use step_time::StepTime;
+pub use jumping::Engine;
+pub use step_time::{DecodeLaw, StepTime};
+pub use stepwise::Stepwise;
+pub use ticks::{Moment, Ticks};
 
 /// Names a request to the engine's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +94,15 @@ pub struct EngineArgs {
 }
 
 impl EngineArgs {
+    /// The output tokens that a request can get; `Err` when its prompt does not fit.
+    fn admit(&self, request: &Request) -> Result<u32, Rejection> {
+        let (prompt, context) = (request.prompt_tokens, self.max_model_len);
+        match context.checked_sub(prompt) {
+            None | Some(0) => Err(Rejection::PromptTooLong { prompt, context }),
+            Some(room) => Ok(request.output_tokens.clamp(1, room)),
+        }
+    }
+
     /// Tokens that the KV cache holds.
     #[must_use]
     pub const fn kv_capacity_tokens(&self) -> u64 {
@@ -148,7 +187,7 @@ pub enum Rejection {
     },
 }
 
-/// What the owner of an engine is told while it steps.
+/// What the owner of an engine is told while it serves.
 pub trait Observer {
     /// A request entered the batch for the first time.
     fn scheduled(&mut self, id: RequestId, at: Timestamp);
@@ -156,142 +195,70 @@ pub trait Observer {
     fn preempted(&mut self, id: RequestId);
     /// A request has its first output token.
     fn first_token(&mut self, id: RequestId, at: Timestamp);
-    /// `count` output tokens came `gap` after the token before them.
-    fn token_gaps(&mut self, gap: Seconds, count: u64);
+    /// Output tokens came after the tokens before them.
+    fn token_gaps(&mut self, gaps: TokenGaps);
     /// A request has all its output tokens and left.
     fn finished(&mut self, id: RequestId, at: Timestamp, output_tokens: u32);
 }
 
-/// One replica of a model server.
-#[derive(Debug)]
-pub struct Engine<P> {
-    args: EngineArgs,
-    plant: P,
-    blocks: BlockPool,
-    sequences: Sequences,
-    /// In the order of admission: the last one is the first to be evicted.
-    running: Vec<Handle>,
-    waiting: VecDeque<Handle>,
-    step_in_flight: bool,
-    last_step_end: Timestamp,
+/// Times between successive output tokens: in each of `steps` steps one token of each of
+/// `sequences` sequences, in step i, counted from 0, after `first + i · growth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenGaps {
+    /// The gap of the first step.
+    pub first: Ticks,
+    /// What each step takes more than the one before it.
+    pub growth: Ticks,
+    /// Steps.
+    pub steps: u64,
+    /// Tokens in each step.
+    pub sequences: u64,
 }
 
-impl<P: StepTime> Engine<P> {
-    /// An idle engine with an empty cache.
-    pub fn new(EngineConfig(args): EngineConfig, plant: P) -> Self {
-        Self {
-            args,
-            plant,
-            blocks: BlockPool::new(args.num_gpu_blocks, args.block_size),
-            sequences: Sequences::default(),
-            running: Vec::new(),
-            waiting: VecDeque::new(),
-            step_in_flight: false,
-            last_step_end: Timestamp::ZERO,
-        }
-    }
+/// A model server in simulated time.
+///
+/// Its owner first brings it to the present with [`advance`](Self::advance), then submits what
+/// arrives, and comes back at [`next_event`](Self::next_event) at the latest.
+pub trait ModelServer {
+    /// Lets everything happen that happens up to and including `now`.
+    fn advance(&mut self, now: Timestamp, observer: &mut impl Observer);
 
-    /// Queues a request. Output that would exceed the context is cut, silently, as vLLM does.
+    /// Queues a request that arrives at `now`. Output that would exceed the context is cut,
+    /// silently, as vLLM does.
     ///
     /// # Errors
     ///
     /// When the prompt does not fit the context.
-    pub fn submit(&mut self, request: Request) -> Result<(), Rejection> {
-        let context = self.args.max_model_len;
-        if request.prompt_tokens >= context {
-            return Err(Rejection::PromptTooLong { prompt: request.prompt_tokens, context });
-        }
-        let output = request.output_tokens.clamp(1, context - request.prompt_tokens);
-        let handle = self.sequences.insert(Sequence::new(request, output));
-        self.waiting.push_back(handle);
-        Ok(())
-    }
+    fn submit(
+        &mut self,
+        request: Request,
+        now: Timestamp,
+        observer: &mut impl Observer,
+    ) -> Result<(), Rejection>;
 
-    /// Forms the next batch and returns the time that it takes. `None` when there is nothing to do
-    /// or a step is already under way.
-    pub fn begin_step(&mut self, now: Timestamp, observer: &mut impl Observer) -> Option<Seconds> {
-        if self.step_in_flight || (self.running.is_empty() && self.waiting.is_empty()) {
-            return None;
-        }
-        let batch = self.schedule(now, observer);
-        self.step_in_flight = true;
-        Some(self.plant.step_time(&batch))
-    }
+    /// When something happens next that its owner has to know, if nothing arrives before.
+    fn next_event(&self) -> Option<Timestamp>;
 
-    /// Ends the step under way: hands out its tokens and lets finished requests go.
-    pub fn end_step(&mut self, now: Timestamp, observer: &mut impl Observer) {
-        let previous_end = std::mem::replace(&mut self.last_step_end, now);
-        self.step_in_flight = false;
-        let mut steady = 0;
-        let mut kept = 0;
-        for idx in 0..self.running.len() {
-            let handle = self.running[idx];
-            let sequence = &mut self.sequences[handle];
-            if sequence.produces_token() {
-                let first = sequence.generated == 0;
-                sequence.generated += 1;
-                let last_token = std::mem::replace(&mut sequence.last_token, now);
-                if first {
-                    observer.first_token(sequence.request.id, now);
-                } else if last_token == previous_end {
-                    // Nearly all: they decoded in the step before, so they share one gap.
-                    steady += 1;
-                } else {
-                    observer.token_gaps(now.since(last_token), 1);
-                }
-                if sequence.generated == sequence.output_tokens {
-                    observer.finished(sequence.request.id, now, sequence.generated);
-                    self.blocks.free(sequence.blocks);
-                    self.sequences.remove(handle);
-                    continue;
-                }
-            }
-            self.running[kept] = handle;
-            kept += 1;
-        }
-        self.running.truncate(kept);
-        if steady > 0 {
-            observer.token_gaps(now.since(previous_end), steady);
-        }
-    }
-
-    /// Drops everything, as when the process dies, and returns the requests that were lost.
-    pub fn abort_all(&mut self) -> Vec<RequestId> {
-        self.step_in_flight = false;
-        let handles = self.running.drain(..).chain(self.waiting.drain(..));
-        let lost = handles.map(|handle| self.sequences[handle].request.id).collect();
-        self.sequences = Sequences::default();
-        self.blocks = BlockPool::new(self.args.num_gpu_blocks, self.args.block_size);
-        lost
-    }
+    /// Drops everything, as when the process dies, and returns the requests that were lost: those
+    /// in the batch, then those in the queue.
+    fn abort_all(&mut self) -> Vec<RequestId>;
 
     /// Sequences in the running list, those in mid-prefill included.
-    #[must_use]
-    pub fn num_running(&self) -> usize {
-        self.running.len()
-    }
+    fn num_running(&self) -> usize;
 
     /// Sequences that wait, preempted ones included.
-    #[must_use]
-    pub fn num_waiting(&self) -> usize {
-        self.waiting.len()
-    }
-
-    /// Requests in flight.
-    #[must_use]
-    pub fn load(&self) -> usize {
-        self.running.len() + self.waiting.len()
-    }
+    fn num_waiting(&self) -> usize;
 
     /// The share of usable KV blocks that are in use, as `vllm:kv_cache_usage_perc` reports it.
-    #[must_use]
-    pub fn kv_usage(&self) -> Fraction {
-        self.blocks.usage()
+    fn kv_usage(&self) -> Fraction;
+
+    /// Requests in flight.
+    fn load(&self) -> usize {
+        self.num_running() + self.num_waiting()
     }
 
     /// Whether there is no request in flight.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
+    fn is_idle(&self) -> bool {
         self.load() == 0
     }
 }

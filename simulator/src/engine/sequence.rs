@@ -2,9 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use optimizer::units::Timestamp;
-
-use super::Request;
+use super::{Moment, Request};
 
 /// A request in the queue or in the batch.
 #[derive(Debug, Clone)]
@@ -21,7 +19,7 @@ pub(super) struct Sequence {
     /// Tokens that the step under way computes.
     pub(super) scheduled: u32,
     /// When its last output token came. Meaningless before the first.
-    pub(super) last_token: Timestamp,
+    pub(super) last_token: Moment,
     /// Whether it has been in a batch before.
     pub(super) admitted: bool,
 }
@@ -35,7 +33,7 @@ impl Sequence {
             computed: 0,
             blocks: 0,
             scheduled: 0,
-            last_token: Timestamp::ZERO,
+            last_token: Moment::default(),
             admitted: false,
         }
     }

@@ -5,9 +5,9 @@
 
 mod linear;
 
-use optimizer::units::Seconds;
+use super::ticks::Ticks;
 
-pub use linear::Linear;
+pub use linear::{Linear, LinearSeconds};
 
 /// What a batch consists of, as far as its time depends on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,20 +23,122 @@ pub struct Batch {
 /// A model of the hardware.
 pub trait StepTime {
     /// The time of one step.
-    fn step_time(&self, batch: &Batch) -> Seconds;
+    fn step_time(&self, batch: &Batch) -> Ticks;
+
+    /// The times of this decode-only batch and of those that follow when every sequence grows by
+    /// one token a step, for as long as they follow one law.
+    ///
+    /// The law must give exactly what [`Self::step_time`] gives for each of those steps.
+    fn decode_law(&self, batch: &Batch) -> DecodeLaw {
+        DecodeLaw { first: self.step_time(batch), growth: Ticks::ZERO, valid_for: 1 }
+    }
+}
+
+/// Step i of a run of decode steps, counted from 0, takes `first + i · growth`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodeLaw {
+    /// The time of the first step.
+    pub first: Ticks,
+    /// What each step takes more than the one before it.
+    pub growth: Ticks,
+    /// The number of steps for which this holds, at least 1.
+    pub valid_for: u64,
+}
+
+impl DecodeLaw {
+    /// The ticks of the first `steps` steps: n·first + growth·n(n − 1)/2.
+    #[must_use]
+    pub const fn total(&self, steps: u64) -> u128 {
+        let n = steps as u128;
+        n * self.first.get() as u128 + self.growth.get() as u128 * (n * n.saturating_sub(1) / 2)
+    }
+
+    /// The most steps, up to `limit`, that end in less than `ticks`.
+    #[must_use]
+    pub fn steps_within(&self, ticks: u128, limit: u64) -> u64 {
+        if self.total(limit) < ticks {
+            return limit;
+        }
+        // The root of total(n) = ticks is near; the integers decide.
+        let mut steps = self.root(ticks as f64).min(limit);
+        while self.total(steps) >= ticks && steps > 0 {
+            steps -= 1;
+        }
+        while steps < limit && self.total(steps + 1) < ticks {
+            steps += 1;
+        }
+        steps
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+    fn root(&self, ticks: f64) -> u64 {
+        let (first, growth) = (self.first.get() as f64, self.growth.get() as f64);
+        let linear = first - growth / 2.0;
+        // The form that does not cancel when growth is small.
+        (2.0 * ticks / (linear + (linear * linear + 2.0 * growth * ticks).sqrt())) as u64
+    }
+
+    /// The law of the steps after the first `steps`.
+    #[must_use]
+    pub const fn after(self, steps: u64) -> Self {
+        let grown = Ticks::new(self.first.get() + self.growth.get() * steps);
+        Self { first: grown, valid_for: self.valid_for.saturating_sub(steps), ..self }
+    }
 }
 
 /// The plants that exist.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Plant {
     /// Linear in tokens, sequences and context.
     Linear(Linear),
 }
 
 impl StepTime for Plant {
-    fn step_time(&self, batch: &Batch) -> Seconds {
+    fn step_time(&self, batch: &Batch) -> Ticks {
         match self {
             Self::Linear(linear) => linear.step_time(batch),
+        }
+    }
+
+    fn decode_law(&self, batch: &Batch) -> DecodeLaw {
+        match self {
+            Self::Linear(linear) => linear.decode_law(batch),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_law_counts_the_steps_that_its_sum_allows(
+            first in 1..2_000_000_u64,
+            growth in 0..5_000_u64,
+            limit in 0..300_u64,
+            ticks in 0..200_000_000_u128,
+        ) {
+            let law = DecodeLaw {
+                first: Ticks::new(first),
+                growth: Ticks::new(growth),
+                valid_for: u64::MAX,
+            };
+            let mut sum = 0_u128;
+            let mut expected = 0;
+            for step in 0..limit {
+                sum += u128::from(first + growth * step);
+                prop_assert_eq!(law.total(step + 1), sum);
+                if sum < ticks { expected = step + 1; }
+            }
+            prop_assert_eq!(law.steps_within(ticks, limit), expected);
+            let split = limit / 3;
+            prop_assert_eq!(
+                law.total(split) + law.after(split).total(limit - split),
+                law.total(limit)
+            );
         }
     }
 }

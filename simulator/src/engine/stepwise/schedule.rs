@@ -1,14 +1,13 @@
 //! Batch formation: who computes how many tokens in the next step.
 
-use optimizer::units::Timestamp;
+use super::super::sequence::{Handle, Sequence};
+use super::super::step_time::{Batch, StepTime};
+use super::super::{Moment, Observer};
+use super::Stepwise;
 
-use super::sequence::{Handle, Sequence};
-use super::step_time::{Batch, StepTime};
-use super::{Engine, Observer};
-
-impl<P: StepTime> Engine<P> {
+impl<P: StepTime> Stepwise<P> {
     /// Decides the next batch and books its tokens and blocks.
-    pub(super) fn schedule(&mut self, now: Timestamp, observer: &mut impl Observer) -> Batch {
+    pub(super) fn schedule(&mut self, now: Moment, observer: &mut impl Observer) -> Batch {
         let mut batch = Batch::default();
         let mut budget = self.args.max_num_batched_tokens;
         let preempted = self.schedule_running(&mut budget, &mut batch, observer);
@@ -51,7 +50,7 @@ impl<P: StepTime> Engine<P> {
         &mut self,
         budget: &mut u32,
         batch: &mut Batch,
-        now: Timestamp,
+        now: Moment,
         observer: &mut impl Observer,
     ) {
         while *budget > 0 && self.running.len() < self.args.max_num_seqs as usize {
@@ -73,7 +72,7 @@ impl<P: StepTime> Engine<P> {
             let sequence = &mut self.sequences[handle];
             if !sequence.admitted {
                 sequence.admitted = true;
-                observer.scheduled(sequence.request.id, now);
+                observer.scheduled(sequence.request.id, now.timestamp());
             }
         }
     }
