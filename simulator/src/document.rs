@@ -93,6 +93,15 @@ impl Document {
         Problem::new(path.clone(), value, message, self.place(path))
     }
 
+    /// A problem with the name at `path`, which is none of the `known` ones. If one of them is
+    /// close, the advice is to take it.
+    pub fn unknown_name(&self, path: &FieldPath, known: &[String]) -> Problem {
+        let mut problem = self.problem(path, complaint::expected_one_of(known));
+        let written = path.find(&self.tree).and_then(Value::as_str);
+        problem.help = written.and_then(|name| complaint::advice(name, known));
+        problem
+    }
+
     /// What reports call the document.
     pub fn name(&self) -> &str {
         &self.source.name

@@ -4,4 +4,5 @@
 pub mod kernel;
 pub mod engine;
 pub mod document;
+pub mod catalog;
 pub mod records;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use serde_path_to_error::Segment as Step;
 
 use super::Document;
-use super::complaint::{Complaint, closest, expected_one_of};
+use super::complaint::{Complaint, advice, closest, expected_one_of};
 use super::path::{FieldPath, Segment};
 use super::problem::{Problem, Problems};
 
@@ -126,7 +126,7 @@ impl Recovery<'_> {
     }
 
     fn note_slip(&mut self, mut problem: Problem, name: &str, known: &[String]) {
-        problem.help = closest(name, known).map(|meant| format!("did you mean {meant}?"));
+        problem.help = advice(name, known);
         self.problems.push(problem);
     }
 

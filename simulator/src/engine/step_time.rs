@@ -6,6 +6,8 @@
 mod linear;
 
 use optimizer::units::Seconds;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 pub use linear::Linear;
 
@@ -27,7 +29,8 @@ pub trait StepTime {
 }
 
 /// The plants that exist.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub enum Plant {
     /// Linear in tokens, sequences and context.
     Linear(Linear),
