@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{ModelId, Namespace, VariantId};
+use crate::observation::Bounds;
 use crate::units::{Fraction, HourlyCost, QueueLength, Replicas, Seconds, Timestamp};
 
 /// The outcome of one step: a replica count for every variant that was observed, sorted by
@@ -130,12 +131,17 @@ pub enum Reason {
     NothingReported,
     /// No replica has a usable signal: the analyzer has no opinion.
     SignalsMissing,
+    /// Some replicas lack a signal, so no replica count may be lowered.
+    SignalsIncomplete {
+        /// How many replicas.
+        replicas: usize,
+    },
     /// Signals are too old to lower a replica count.
     SignalsStale {
         /// The age of the oldest one in use.
         age: Seconds,
     },
-    /// Ready replicas do not report, or removed ones still do.
+    /// Ready replicas do not report, or removed ones still do: part of the load is unknown.
     SilentReplicas {
         /// Replicas that take requests.
         ready: Replicas,
@@ -144,12 +150,13 @@ pub enum Reason {
     },
 
     // What the saturation analyzer concluded.
-    /// Every replica is saturated.
+    /// Every replica whose state is known is saturated.
     AllSaturated {
         /// How many.
         replicas: usize,
     },
-    /// The mean over all replicas is at or above a threshold, although some replicas are idle.
+    /// The mean over all replicas whose state is known is at or above a threshold, although the
+    /// unsaturated ones may have enough to spare.
     MeanSaturated {
         /// Mean KV usage.
         kv: Fraction,
@@ -158,28 +165,28 @@ pub enum Reason {
     },
     /// The mean spare KV share of the unsaturated replicas is below its trigger.
     KvSpareLow {
-        /// What is spare; negative when the fleet is beyond its threshold.
+        /// What is spare, as a share of the cache.
         spare: f64,
         /// What should be.
         trigger: Fraction,
     },
     /// The mean spare queue of the unsaturated replicas is below its trigger.
     QueueSpareLow {
-        /// What is spare.
+        /// What is spare, in requests.
         spare: f64,
         /// What should be.
         trigger: QueueLength,
     },
     /// One replica fewer would still leave enough spare capacity.
     RemovalSafe {
-        /// Spare KV share after the removal.
+        /// Spare KV share after the removal; negative when it would be beyond the threshold.
         kv_spare: f64,
         /// Spare queue after the removal.
         queue_spare: f64,
     },
     /// One replica fewer would leave too little spare capacity.
     RemovalUnsafe {
-        /// Spare KV share after the removal.
+        /// Spare KV share after the removal; negative when it would be beyond the threshold.
         kv_spare: f64,
         /// Spare queue after the removal.
         queue_spare: f64,
@@ -201,12 +208,13 @@ pub enum Reason {
         /// Its cost.
         cost: HourlyCost,
     },
-    /// Another variant of the model moves in this step.
+    /// Another variant of the model moves, in this step or since an earlier one.
     OtherVariantMoves {
         /// Which.
         variant: VariantId,
     },
-    /// New replicas of this variant are not ready yet, so it does not grow further.
+    /// New replicas are not ready yet: their variant does not grow further, and no variant of the
+    /// model shrinks.
     AwaitingReady {
         /// How many are pending.
         pending: Replicas,
@@ -267,6 +275,15 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// The bound that changes `count`; `None` when it lies inside the bounds.
+    pub(crate) fn bound(bounds: Bounds, count: Replicas) -> Option<Self> {
+        match Action::between(count, bounds.clamp(count)) {
+            Action::NoChange => None,
+            Action::ScaleUp => Some(Self::AtMinimum { min: bounds.min }),
+            Action::ScaleDown => bounds.max.map(|max| Self::AtMaximum { max }),
+        }
+    }
+
     /// The stable name, as in files.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -274,6 +291,7 @@ impl Reason {
             Self::Observed { .. } => "observed",
             Self::NothingReported => "nothing-reported",
             Self::SignalsMissing => "signals-missing",
+            Self::SignalsIncomplete { .. } => "signals-incomplete",
             Self::SignalsStale { .. } => "signals-stale",
             Self::SilentReplicas { .. } => "silent-replicas",
             Self::AllSaturated { .. } => "all-saturated",
@@ -302,24 +320,30 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Observed { reporting, saturated, unknown: 0 } => {
-                write!(f, "{reporting} replicas report, {saturated} of them saturated")
+                write!(f, "signals from {}, {saturated} saturated", Count(*reporting))
             }
             Self::Observed { reporting, saturated, unknown } => write!(
                 f,
-                "{reporting} replicas report, {saturated} of them saturated, {unknown} unknown"
+                "signals from {}, {saturated} saturated, {unknown} unknown",
+                Count(*reporting)
             ),
             Self::NothingReported => f.write_str("no replica reports"),
             Self::SignalsMissing => f.write_str("no replica has a usable signal"),
+            Self::SignalsIncomplete { replicas } => {
+                write!(f, "incomplete signals from {}, so none is removed", Count(*replicas))
+            }
             Self::SignalsStale { age } => {
                 write!(f, "signals are {:.0}s old, too old to remove a replica", age.value())
             }
             Self::SilentReplicas { ready, reporting } => {
-                write!(f, "{ready} replicas are ready but {reporting} report")
+                write!(f, "of {ready} ready replicas {reporting} report")
             }
-            Self::AllSaturated { replicas } => write!(f, "all {replicas} replicas are saturated"),
+            Self::AllSaturated { replicas } => {
+                write!(f, "no spare capacity: {}, all saturated", Count(*replicas))
+            }
             Self::MeanSaturated { kv, queue } => write!(
                 f,
-                "the mean over all replicas is saturated (KV {:.2}, queue {:.1})",
+                "the mean over all replicas is saturated: KV {:.2}, queue {:.1}",
                 kv.value(),
                 queue.value()
             ),
@@ -338,22 +362,20 @@ impl fmt::Display for Reason {
                 "one replica fewer would leave KV {kv_spare:.3} and queue {queue_spare:.2} spare, too little"
             ),
             Self::TooFewToShrink { unsaturated } => {
-                write!(f, "{unsaturated} unsaturated replicas are too few to remove one")
+                write!(f, "{unsaturated} unsaturated, too few to remove one")
             }
             Self::CheapestToGrow { cost } => write!(f, "cheapest variant that can grow ({cost})"),
             Self::DearestToShrink { cost } => write!(f, "dearest variant that can shrink ({cost})"),
             Self::OtherVariantMoves { variant } => write!(f, "{variant} moves instead"),
             Self::AwaitingReady { pending } => {
-                write!(f, "{pending} new replicas are not ready yet")
+                write!(f, "waiting for new replicas to become ready ({pending})")
             }
             Self::InTransition { desired, elapsed } => {
-                write!(f, "still moving to {desired}, decided {:.0}s ago", elapsed.value())
+                write!(f, "still moving to {desired}, for {:.0}s so far", elapsed.value())
             }
-            Self::TransitionTimedOut { desired, elapsed } => write!(
-                f,
-                "gave up on {desired}, decided {:.0}s ago and not reached",
-                elapsed.value()
-            ),
+            Self::TransitionTimedOut { desired, elapsed } => {
+                write!(f, "gave up on {desired}, not reached in {:.0}s", elapsed.value())
+            }
             Self::Stabilizing { direction, recommended, kept, window } => write!(
                 f,
                 "scaling {direction} to {recommended} waits: {kept} was recommended within {window}"
@@ -366,6 +388,18 @@ impl fmt::Display for Reason {
             }
             Self::AtMinimum { min } => write!(f, "no fewer than {min}"),
             Self::AtMaximum { max } => write!(f, "no more than {max}"),
+        }
+    }
+}
+
+/// A number of replicas with its noun.
+struct Count(usize);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            1 => f.write_str("1 replica"),
+            count => write!(f, "{count} replicas"),
         }
     }
 }

@@ -2,4 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod fleet;
 mod layering;
+mod properties;
+mod story;
+mod vectors;

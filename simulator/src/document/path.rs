@@ -175,7 +175,6 @@ fn is_plain(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
     use proptest::prelude::*;
     use proptest::test_runner::RngSeed;

@@ -212,7 +212,6 @@ fn write_finding(problem: &Problem, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
     use serde_json::json;
 

@@ -148,7 +148,6 @@ fn path_of(segment: &Segment) -> FieldPath {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
 
     use serde_json::json;
 

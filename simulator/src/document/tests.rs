@@ -1,7 +1,5 @@
 //! Faults from the text to the report.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 

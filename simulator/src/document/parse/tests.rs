@@ -1,7 +1,5 @@
 //! Texts to trees and places.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use serde_json::json;

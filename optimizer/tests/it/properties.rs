@@ -1,0 +1,348 @@
+//! What holds for every fleet.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use optimizer::controller::{Controller, Memory};
+use optimizer::decision::{Decision, Direction, Reason, VariantDecision};
+use optimizer::observation::{
+    Bounds, Demand, FleetObservation, ModelObservation, ReplicaObservation, Signal,
+    VariantObservation,
+};
+use optimizer::policy::{DirectionPolicy, Policy, SaturationPolicy, ScalingPolicy};
+use optimizer::units::{Fraction, Gpus, HourlyCost, QueueLength, Replicas, Seconds, Timestamp};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::fleet::id;
+
+/// A time within the first quarter of an hour, so that the times of samples and of steps mix.
+fn time() -> impl Strategy<Value = Timestamp> {
+    (0..900_u32).prop_map(|seconds| Timestamp::from_seconds(f64::from(seconds)))
+}
+
+fn span() -> impl Strategy<Value = Seconds> {
+    select(vec![0.0, 30.0, 120.0, 300.0]).prop_map(Seconds::new)
+}
+
+fn direction() -> impl Strategy<Value = DirectionPolicy> {
+    (span(), span(), 0..3_u32).prop_map(|(stabilization_window, cooldown, max_step)| {
+        DirectionPolicy { stabilization_window, cooldown, max_step: Replicas::new(max_step) }
+    })
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let thresholds = (0.0..=1.0, 0.0..=1.0, 0.0..20.0, 0.0..20.0);
+    let saturation = thresholds.prop_map(|(kv, kv_spare, queue, queue_spare)| SaturationPolicy {
+        kv_cache_threshold: Fraction::new(kv),
+        kv_spare_trigger: Fraction::new(kv * kv_spare),
+        queue_length_threshold: QueueLength::new(queue),
+        queue_spare_trigger: QueueLength::new(queue_spare),
+        overrides: Vec::new(),
+    });
+    let scaling = (direction(), direction(), span());
+    (prop_oneof![Just(SaturationPolicy::default()), saturation], scaling).prop_map(
+        |(saturation, (up, down, transition_timeout))| Policy {
+            saturation,
+            scaling: ScalingPolicy { up, down, transition_timeout },
+            ..Policy::default()
+        },
+    )
+}
+
+/// A policy that holds nothing back but the step.
+fn prompt() -> Policy {
+    let down = DirectionPolicy::default();
+    let scaling = ScalingPolicy { down, ..ScalingPolicy::default() };
+    Policy { scaling, ..Policy::default() }
+}
+
+fn signal<T: Copy + std::fmt::Debug>(
+    value: impl Strategy<Value = T>,
+) -> impl Strategy<Value = Signal<T>> {
+    (0..10_u32, value, time()).prop_map(|(missing, value, at)| match missing {
+        0 => Signal::Missing,
+        _ => Signal::seen(value, at),
+    })
+}
+
+fn kv() -> impl Strategy<Value = Fraction> {
+    (0..=20_u32).prop_map(|twentieths| Fraction::new(f64::from(twentieths) / 20.0))
+}
+
+fn queue() -> impl Strategy<Value = QueueLength> {
+    let ordinary = (0..8_u32).prop_map(f64::from);
+    prop_oneof![9 => ordinary, 1 => select(vec![0.1, 4.9, 1e300, f64::MAX])]
+        .prop_map(QueueLength::new)
+}
+
+fn replica() -> impl Strategy<Value = ReplicaObservation> {
+    (0..100_u32, signal(kv()), signal(queue())).prop_map(|(number, kv_usage, waiting)| {
+        let replica = id(&format!("replica-{number}"));
+        ReplicaObservation { replica, kv_usage, waiting, running: Signal::Missing }
+    })
+}
+
+/// A variant in any state, its bounds consistent.
+fn variant(name: &'static str) -> impl Strategy<Value = VariantObservation> {
+    let bounds = (0..3_u32, prop::option::of(0..5_u32)).prop_map(|(min, range)| Bounds {
+        min: Replicas::new(min),
+        max: range.map(|range| Replicas::new(min + range)),
+    });
+    let settled = vec(replica(), 0..6).prop_map(|replicas| (replicas.len(), 0, replicas));
+    let unsettled = (0..6_usize, 0..3_usize, vec(replica(), 0..6));
+    let counts = prop_oneof![4 => settled, 1 => unsettled];
+    (bounds, counts, 1..4_u32).prop_map(move |(bounds, (ready, pending, replicas), cost)| {
+        let count = |number| Replicas::new(u32::try_from(number).unwrap());
+        VariantObservation {
+            variant: id(name),
+            accelerator: id("H100"),
+            gpus_per_replica: Gpus::new(1),
+            cost: HourlyCost::new(f64::from(cost)),
+            bounds,
+            current: count(ready + pending),
+            ready: count(ready),
+            replicas,
+        }
+    })
+}
+
+fn fleet() -> impl Strategy<Value = FleetObservation> {
+    let model = |namespace: &'static str, model: &'static str, variants: [&'static str; 3]| {
+        let variants = variants.map(|name| prop::option::weighted(0.8, variant(name)));
+        variants.prop_map(move |variants| ModelObservation {
+            model: id(model),
+            namespace: id(namespace),
+            demand: Demand::default(),
+            variants: variants.into_iter().flatten().collect(),
+        })
+    };
+    let chat = model("chat", "llama", ["a", "b", "c"]);
+    let other = model("chat", "qwen", ["d", "e", "f"]);
+    let same_names = model("code", "llama", ["a", "b", "c"]);
+    (chat, other, same_names).prop_map(|(a, b, c)| FleetObservation { models: vec![a, b, c] })
+}
+
+/// Steps in no order of time.
+fn steps() -> impl Strategy<Value = Vec<(Timestamp, FleetObservation)>> {
+    vec((time(), fleet()), 1..8)
+}
+
+/// The same fleet with every list sorted by the next of the `keys`.
+fn reordered(mut fleet: FleetObservation, keys: &[u32]) -> FleetObservation {
+    let mut keys = keys.iter().cycle();
+    for model in &mut fleet.models {
+        for variant in &mut model.variants {
+            variant.replicas.sort_by_cached_key(|_| keys.next());
+        }
+        model.variants.sort_by_cached_key(|_| keys.next());
+    }
+    fleet.models.sort_by_cached_key(|_| keys.next());
+    fleet
+}
+
+/// The same fleet under more load, replica by replica.
+fn heavier(mut fleet: FleetObservation, more: &[(f64, f64)]) -> FleetObservation {
+    let mut more = more.iter().cycle();
+    for replica in replicas_of(&mut fleet) {
+        let &(kv, queue) = more.next().unwrap();
+        if let Signal::Seen { value, .. } = &mut replica.kv_usage {
+            *value = Fraction::new((value.value() + kv).min(1.0));
+        }
+        if let Signal::Seen { value, .. } = &mut replica.waiting {
+            *value = QueueLength::new((value.value() + queue).min(f64::MAX));
+        }
+    }
+    fleet
+}
+
+fn replicas_of(fleet: &mut FleetObservation) -> impl Iterator<Item = &mut ReplicaObservation> {
+    let variants = fleet.models.iter_mut().flat_map(|model| &mut model.variants);
+    variants.flat_map(|variant| &mut variant.replicas)
+}
+
+/// What may be wrong with the signals of a model.
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    NoReports,
+    OneSignalMissing,
+    OneSignalStale,
+}
+
+/// The fleet with damage to each of its models.
+fn damaged(mut fleet: FleetObservation, now: Timestamp, damage: Damage) -> FleetObservation {
+    let stale = Timestamp::from_seconds(now.as_seconds() - 90.0);
+    for model in &mut fleet.models {
+        let variants = &mut model.variants;
+        match (damage, variants.iter_mut().flat_map(|v| &mut v.replicas).next()) {
+            (_, None) => {}
+            (Damage::NoReports, _) => variants.iter_mut().for_each(|v| v.replicas.clear()),
+            (Damage::OneSignalMissing, Some(replica)) => replica.waiting = Signal::Missing,
+            (Damage::OneSignalStale, Some(replica)) => {
+                replica.kv_usage = Signal::seen(Fraction::new(0.01), stale);
+            }
+        }
+    }
+    fleet
+}
+
+/// The observation behind each entry of a decision.
+fn with_observed<'a>(
+    decision: &'a Decision,
+    fleet: &'a FleetObservation,
+) -> impl Iterator<Item = (&'a VariantDecision, &'a VariantObservation)> {
+    decision.variants.iter().map(|decided| {
+        let mut models = fleet.models.iter().filter(|m| m.namespace == decided.namespace);
+        let observed = models
+            .find_map(|m| m.variants.iter().find(|v| v.variant == decided.variant))
+            .expect("only what is observed is decided");
+        (decided, observed)
+    })
+}
+
+fn saturated(decided: &VariantDecision) -> Option<usize> {
+    match decided.trail[0] {
+        Reason::Observed { saturated, .. } => Some(saturated),
+        _ => None,
+    }
+}
+
+proptest! {
+    /// Every variant is decided once, in order, inside its bounds.
+    #[test]
+    fn counts_stay_in_bounds(policy in policy(), steps in steps()) {
+        let mut controller = Controller::new(policy).unwrap();
+        for (now, fleet) in &steps {
+            let decision = controller.step(*now, fleet);
+            let observed: usize = fleet.models.iter().map(|model| model.variants.len()).sum();
+            prop_assert_eq!(decision.variants.len(), observed);
+            let key = |v: &VariantDecision| {
+                (v.namespace.clone(), v.model.clone(), v.variant.clone())
+            };
+            prop_assert!(decision.variants.is_sorted_by_key(key));
+            for (decided, observed) in with_observed(&decision, fleet) {
+                prop_assert_eq!(observed.bounds.clamp(decided.desired), decided.desired);
+            }
+        }
+    }
+
+    /// A fleet that contradicts itself, with variants listed twice and bounds that exclude every
+    /// count, still gets one answer for each variant, never above its maximum.
+    #[test]
+    fn contradictions_do_no_harm(steps in steps(), others in steps(), min in 0..9_u32) {
+        let mut controller = Controller::new(prompt()).unwrap();
+        for ((now, mut fleet), (_, other)) in steps.into_iter().zip(others) {
+            fleet.models.extend(other.models);
+            for variant in fleet.models.iter_mut().flat_map(|model| &mut model.variants) {
+                variant.bounds = Bounds { min: Replicas::new(min), max: Some(Replicas::new(4)) };
+            }
+            let decision = controller.step(now, &fleet);
+            let names: BTreeSet<_> =
+                decision.variants.iter().map(|v| (&v.namespace, &v.variant)).collect();
+            prop_assert_eq!(names.len(), decision.variants.len());
+            prop_assert!(decision.variants.iter().all(|v| v.desired <= Replicas::new(4)));
+        }
+    }
+
+    /// A variant moves because it was picked, is on its way, or is out of bounds, and for no other
+    /// reason. At most one variant of a model is picked, and it moves by at most the largest step.
+    #[test]
+    fn one_variant_moves_by_one_step(policy in policy(), steps in steps()) {
+        let scaling = policy.scaling.clone();
+        let mut controller = Controller::new(policy).unwrap();
+        for (now, fleet) in &steps {
+            let decision = controller.step(*now, fleet);
+            let mut picked = BTreeSet::new();
+            for (decided, observed) in with_observed(&decision, fleet) {
+                let moved = decided.current.get().abs_diff(decided.desired.get());
+                let direction = decided.trail.iter().find_map(|reason| match reason {
+                    Reason::CheapestToGrow { .. } => Some(Direction::Up),
+                    Reason::DearestToShrink { .. } => Some(Direction::Down),
+                    _ => None,
+                });
+                let way = decided.trail.iter().find_map(|reason| match reason {
+                    Reason::InTransition { desired, .. } => Some(*desired),
+                    _ => None,
+                });
+                if let Some(direction) = direction {
+                    prop_assert!(picked.insert((&decided.namespace, &decided.model)));
+                    let limits = match direction {
+                        Direction::Up => scaling.up,
+                        Direction::Down => scaling.down,
+                    };
+                    prop_assert!(moved <= limits.max_step.get());
+                } else {
+                    let start = way.unwrap_or(observed.bounds.clamp(observed.current));
+                    prop_assert_eq!(decided.desired, start);
+                }
+            }
+        }
+    }
+
+    /// The order of models, variants and replicas does not matter.
+    #[test]
+    fn order_does_not_matter(policy in policy(), steps in steps(), keys in vec(any::<u32>(), 64)) {
+        let mut controller = Controller::new(policy.clone()).unwrap();
+        let mut other = Controller::new(policy).unwrap();
+        for (now, fleet) in steps {
+            let decision = controller.step(now, &fleet);
+            prop_assert_eq!(decision, other.step(now, &reordered(fleet, &keys)));
+        }
+    }
+
+    /// A controller that is restored from its memory, as text, goes on as it would have.
+    #[test]
+    fn a_restart_changes_nothing(policy in policy(), steps in steps()) {
+        let mut controller = Controller::new(policy.clone()).unwrap();
+        for (now, fleet) in &steps {
+            let text = serde_json::to_string(controller.memory()).unwrap();
+            let memory: Memory = serde_json::from_str(&text).unwrap();
+            let mut restored = Controller::restore(policy.clone(), memory).unwrap();
+            prop_assert_eq!(restored.step(*now, fleet), controller.step(*now, fleet));
+            prop_assert_eq!(&restored, &controller);
+        }
+    }
+
+    /// Without good signals nothing is removed that was not already on its way out.
+    #[test]
+    fn bad_signals_never_lower_a_count(
+        steps in steps(),
+        damage in select(vec![
+            Damage::NoReports, Damage::OneSignalMissing, Damage::OneSignalStale,
+        ]),
+    ) {
+        let mut controller = Controller::new(prompt()).unwrap();
+        let mut before = BTreeMap::new();
+        for (idx, (now, fleet)) in steps.into_iter().enumerate() {
+            let now = now + Seconds::new(90.0);
+            let is_damaged = idx % 2 == 1;
+            let fleet = if is_damaged { damaged(fleet, now, damage) } else { fleet };
+            let decision = controller.step(now, &fleet);
+            for (decided, observed) in with_observed(&decision, &fleet) {
+                let key = (decided.namespace.clone(), decided.variant.clone());
+                let before = before.insert(key, decided.desired).unwrap_or(decided.current);
+                let least = observed.bounds.clamp(decided.current.min(before));
+                prop_assert!(!is_damaged || decided.desired >= least, "{:?}", decided);
+            }
+        }
+    }
+
+    /// More load never turns "keep" into "shrink". As long as no further replica saturates, it
+    /// never turns "grow" into "keep" either. Where one does, it may: vector A9 demands that.
+    #[test]
+    fn more_load_never_means_fewer_replicas(
+        now in time(),
+        fleet in fleet(),
+        more in vec((0.0..0.3, 0.0..3.0), 1..8),
+    ) {
+        let step = |fleet: &FleetObservation| {
+            Controller::new(prompt()).unwrap().step(now, fleet)
+        };
+        let (light, heavy) = (step(&fleet), step(&heavier(fleet, &more)));
+        for (light, heavy) in light.variants.iter().zip(&heavy.variants) {
+            let same_states = saturated(light) == saturated(heavy);
+            let least = if same_states { light.desired } else { light.desired.min(light.current) };
+            prop_assert!(heavy.desired >= least, "{:?}\n{:?}", light, heavy);
+        }
+    }
+}
