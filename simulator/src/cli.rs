@@ -1,5 +1,6 @@
 //! The commands of `plimsoll`: what is typed, what is printed, and with which code it ends.
 
+mod progress;
 mod schema;
 mod simulate;
 mod trace;

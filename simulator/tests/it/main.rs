@@ -2,4 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod workplace;
+
+mod cli;
+mod conservation;
+mod determinism;
 mod layering;
+mod scenarios;
