@@ -9,3 +9,4 @@ mod conservation;
 mod determinism;
 mod layering;
 mod scenarios;
+mod theory;

@@ -1,0 +1,358 @@
+//! The simulated world: gateway, fleet, scraper and controller, and what happens to them.
+//!
+//! ```text
+//!  workload ──▶ gateway ──▶ router ──▶ replicas ──▶ records
+//!                                         │ scrape
+//!                  cluster ◀── decision ── controller (the production optimizer)
+//! ```
+
+mod recorder;
+
+use std::collections::VecDeque;
+
+use optimizer::controller::InvalidPolicy;
+use optimizer::units::{Replicas, Timestamp};
+use optimizer::{Controller, Decision};
+
+use crate::control::{GatewayState, Scraper};
+use crate::engine::{Request, RequestId};
+use crate::event::Event;
+use crate::fleet::{Fleet, ReplicaIdx, State};
+use crate::kernel::{Agenda, EventKey, Pause, Process, run};
+use crate::records::{Outcome, Recording};
+use crate::setup::Setup;
+use crate::workload::Arrival;
+
+use recorder::Recorder;
+
+/// A run in progress.
+#[derive(Debug)]
+pub struct Simulation {
+    world: World,
+    agenda: Agenda<Event>,
+}
+
+/// How far a run has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// The simulated time.
+    pub now: Timestamp,
+    /// Requests that arrived.
+    pub arrived: usize,
+    /// Requests that ended, in whatever way.
+    pub ended: usize,
+}
+
+impl Simulation {
+    /// A world at time zero.
+    ///
+    /// # Errors
+    ///
+    /// When the policy breaks a rule.
+    pub fn new(setup: Setup) -> Result<Self, InvalidPolicy> {
+        let mut agenda = Agenda::new();
+        let world = World::new(setup, &mut agenda)?;
+        Ok(Self { world, agenda })
+    }
+
+    /// Lets everything happen up to and including `horizon`. Returns whether the run is over.
+    pub fn run_until(&mut self, horizon: Timestamp) -> bool {
+        run(&mut self.world, &mut self.agenda, horizon) != Pause::Horizon
+    }
+
+    /// How far the run has come.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let arrived = self.world.recorder.arrived();
+        Progress { now: self.agenda.now(), arrived, ended: arrived - self.world.in_flight }
+    }
+
+    /// Runs to the end and returns what was recorded.
+    #[must_use]
+    pub fn finish(mut self) -> Recording {
+        self.run_until(Timestamp::MAX);
+        let end = self.world.end.unwrap_or(self.agenda.now());
+        self.world.recorder.finish(end, &self.world.fleet)
+    }
+}
+
+/// All state of the simulated world.
+#[derive(Debug)]
+struct World {
+    setup: Setup,
+    fleet: Fleet,
+    gateways: Vec<Gateway>,
+    scraper: Scraper,
+    controller: Controller,
+    /// What the controller last asked for, by variant.
+    desired: Vec<Replicas>,
+    recorder: Recorder,
+    in_flight: usize,
+    sources: usize,
+    deadline: Option<EventKey>,
+    end: Option<Timestamp>,
+}
+
+/// Where the requests of one model arrive.
+#[derive(Debug, Default)]
+struct Gateway {
+    state: GatewayState,
+    /// The request that arrives next.
+    next: Option<Arrival>,
+    /// Requests for which no replica was ready.
+    queue: VecDeque<RequestId>,
+}
+
+impl Process for World {
+    type Event = Event;
+
+    fn handle(&mut self, now: Timestamp, event: Event, agenda: &mut Agenda<Event>) {
+        match event {
+            Event::StepEnds(replica) => self.step_ends(now, replica, agenda),
+            Event::ReplicaStarts(replica) => self.replica_starts(now, replica, agenda),
+            Event::DrainExpires(replica) => self.drain_expires(now, replica, agenda),
+            Event::Arrives { model } => self.arrives(now, model, agenda),
+            Event::Scrape => self.scrape(now, agenda),
+            Event::Control => self.control(now, agenda),
+            Event::Actuate(desired) => self.actuate(now, &desired, agenda),
+            Event::Sample => self.sample(now, agenda),
+            Event::End => self.end = Some(now),
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.end.is_some()
+    }
+}
+
+impl World {
+    fn new(setup: Setup, agenda: &mut Agenda<Event>) -> Result<Self, InvalidPolicy> {
+        let controller = Controller::new(setup.policy.clone())?;
+        let mut world = Self {
+            fleet: Fleet::new(&setup.variants),
+            gateways: setup.models.iter().map(|_| Gateway::default()).collect(),
+            scraper: Scraper::new(setup.control, setup.models.len()),
+            controller,
+            desired: setup.variants.iter().map(|variant| variant.initial).collect(),
+            recorder: Recorder::new(&setup),
+            in_flight: 0,
+            sources: setup.models.len(),
+            deadline: None,
+            end: None,
+            setup,
+        };
+        for model in 0..world.setup.models.len() {
+            world.await_next(model, agenda);
+        }
+        agenda.schedule(Timestamp::ZERO, Event::Sample);
+        agenda.schedule(Timestamp::ZERO + world.setup.control.scrape_interval, Event::Scrape);
+        agenda.schedule(Timestamp::ZERO + world.setup.control.interval, Event::Control);
+        world.check_for_end(Timestamp::ZERO, agenda);
+        Ok(world)
+    }
+
+    // Requests.
+
+    /// Schedules the next arrival of a model, or notes that none will come.
+    fn await_next(&mut self, model: usize, agenda: &mut Agenda<Event>) {
+        let limit = self.setup.duration.map(|duration| Timestamp::ZERO + duration);
+        let next = self.setup.models[model].workload.next();
+        let next = next.filter(|arrival| limit.is_none_or(|limit| arrival.at < limit));
+        if let Some(arrival) = next {
+            agenda.schedule(arrival.at, Event::Arrives { model });
+        } else {
+            self.sources -= 1;
+        }
+        self.gateways[model].next = next;
+    }
+
+    fn arrives(&mut self, now: Timestamp, model: usize, agenda: &mut Agenda<Event>) {
+        let Some(arrival) = self.gateways[model].next.take() else { return };
+        let id = self.recorder.arrival(now, model, arrival);
+        self.gateways[model].state.arrived += 1;
+        self.in_flight += 1;
+        match self.fleet.least_loaded(model) {
+            Some(replica) => self.submit(now, id, replica, agenda),
+            None => self.gateways[model].queue.push_back(id),
+        }
+        self.await_next(model, agenda);
+        self.check_for_end(now, agenda);
+    }
+
+    fn submit(
+        &mut self,
+        now: Timestamp,
+        id: RequestId,
+        replica: ReplicaIdx,
+        agenda: &mut Agenda<Event>,
+    ) {
+        let server = self.fleet.replica_mut(replica);
+        let record = self.recorder.request_mut(id);
+        let request = Request {
+            id,
+            prompt_tokens: record.prompt_tokens,
+            output_tokens: record.output_tokens,
+        };
+        record.variant = Some(server.variant);
+        record.replica = Some(replica.0);
+        if server.engine.submit(request).is_err() {
+            record.outcome = Outcome::Rejected;
+            record.end = Some(now);
+            self.in_flight -= 1;
+        } else {
+            self.begin_step(now, replica, agenda);
+        }
+    }
+
+    // Replicas.
+
+    fn begin_step(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
+        let replica = self.fleet.replica_mut(idx);
+        let model = self.setup.variants[replica.variant].model;
+        let mut log = self.recorder.log(model);
+        if let Some(duration) = replica.engine.begin_step(now, &mut log) {
+            replica.step = Some(agenda.schedule(now + duration, Event::StepEnds(idx)));
+        }
+    }
+
+    fn step_ends(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
+        let replica = self.fleet.replica_mut(idx);
+        let model = self.setup.variants[replica.variant].model;
+        replica.step = None;
+        let mut log = self.recorder.log(model);
+        replica.engine.end_step(now, &mut log);
+        self.in_flight -= log.finished;
+        if replica.state == State::Draining && replica.engine.is_idle() {
+            self.let_go(now, idx, agenda);
+        } else {
+            self.begin_step(now, idx, agenda);
+        }
+        self.check_for_end(now, agenda);
+    }
+
+    fn replica_starts(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
+        let replica = self.fleet.replica_mut(idx);
+        replica.deadline = None;
+        replica.state = State::Ready;
+        let model = self.setup.variants[replica.variant].model;
+        for id in std::mem::take(&mut self.gateways[model].queue) {
+            match self.fleet.least_loaded(model) {
+                Some(replica) => self.submit(now, id, replica, agenda),
+                None => self.gateways[model].queue.push_back(id),
+            }
+        }
+        self.check_for_end(now, agenda);
+    }
+
+    fn drain_expires(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
+        self.fleet.replica_mut(idx).deadline = None;
+        self.let_go(now, idx, agenda);
+        self.check_for_end(now, agenda);
+    }
+
+    /// Ends a replica, and with it whatever it still had.
+    fn let_go(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
+        let replica = self.fleet.replica_mut(idx);
+        for key in replica.step.take().into_iter().chain(replica.deadline.take()) {
+            agenda.cancel(key);
+        }
+        for id in self.fleet.release(idx, now) {
+            let record = self.recorder.request_mut(id);
+            record.outcome = Outcome::Failed;
+            record.end = Some(now);
+            self.in_flight -= 1;
+        }
+    }
+
+    // Control.
+
+    fn scrape(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
+        let gateways: Vec<_> = self.gateways.iter().map(Gateway::report).collect();
+        self.scraper.scrape(now, &self.fleet, &gateways, self.setup.variants.len());
+        agenda.schedule(now + self.setup.control.scrape_interval, Event::Scrape);
+    }
+
+    fn control(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
+        let observation =
+            self.scraper.observe(now, &self.fleet, &self.setup.models, self.setup.variants.len());
+        let decision = self.controller.step(now, &observation);
+        self.adopt(&decision);
+        agenda.schedule(
+            now + self.setup.control.actuation_delay,
+            Event::Actuate(self.desired.clone()),
+        );
+        agenda.schedule(now + self.setup.control.interval, Event::Control);
+    }
+
+    /// Takes over the counts that were decided, and records those that changed.
+    fn adopt(&mut self, decision: &Decision) {
+        for decided in &decision.variants {
+            let variant = self.setup.variants.iter().position(|variant| {
+                variant.variant == decided.variant
+                    && self.setup.models[variant.model].namespace == decided.namespace
+            });
+            let Some(variant) = variant else { continue };
+            let previous = std::mem::replace(&mut self.desired[variant], decided.desired);
+            if previous != decided.desired {
+                self.recorder.scaling(decision.at, variant, previous, decided);
+            }
+        }
+    }
+
+    fn actuate(&mut self, now: Timestamp, desired: &[Replicas], agenda: &mut Agenda<Event>) {
+        for (variant, &desired) in desired.iter().enumerate() {
+            let effect = self.fleet.scale(variant, desired, now);
+            let setup = &self.setup.variants[variant];
+            for idx in effect.started {
+                let ready = now + setup.cold_start;
+                let key = agenda.schedule(ready, Event::ReplicaStarts(idx));
+                self.fleet.replica_mut(idx).deadline = Some(key);
+            }
+            for idx in effect.draining {
+                let expiry = now + setup.drain_timeout;
+                let key = agenda.schedule(expiry, Event::DrainExpires(idx));
+                self.fleet.replica_mut(idx).deadline = Some(key);
+            }
+            for idx in effect.gone {
+                if let Some(key) = self.fleet.replica_mut(idx).deadline.take() {
+                    agenda.cancel(key);
+                }
+            }
+        }
+    }
+
+    // Records.
+
+    fn sample(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
+        let gateways: Vec<_> = self.gateways.iter().map(Gateway::report).collect();
+        self.recorder.sample(now, &self.fleet, &gateways);
+        agenda.schedule(now + self.setup.sample_interval, Event::Sample);
+    }
+
+    /// Once no more requests come, the run ends with the last one in flight, or with the duration
+    /// if that is later, or when the patience for stragglers is at its end.
+    fn check_for_end(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
+        if self.sources > 0 || self.end.is_some() {
+            return;
+        }
+        let least = self.setup.duration.map_or(now, |duration| Timestamp::ZERO + duration);
+        if self.in_flight == 0 {
+            if let Some(key) = self.deadline.take() {
+                agenda.cancel(key);
+            }
+            self.deadline = Some(agenda.schedule(now.max(least), Event::End));
+        } else if self.deadline.is_none() {
+            let patience_ends = now.max(least) + self.setup.drain_limit;
+            self.deadline = Some(agenda.schedule(patience_ends, Event::End));
+        }
+    }
+}
+
+impl Gateway {
+    fn report(&self) -> GatewayState {
+        GatewayState { queue: self.queue.len(), ..self.state }
+    }
+}
+
+#[cfg(test)]
+mod tests;

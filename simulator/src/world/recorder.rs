@@ -1,0 +1,210 @@
+//! Writes down what happens.
+
+use hdrhistogram::Histogram;
+use optimizer::VariantDecision;
+use optimizer::units::{Replicas, Seconds, Timestamp, Tokens};
+
+use crate::control::GatewayState;
+use crate::engine::{Observer, RequestId};
+use crate::fleet::Fleet;
+use crate::records::{
+    ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, VariantRecord,
+};
+use crate::setup::Setup;
+use crate::workload::Arrival;
+
+/// The recording of a run in progress.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    recording: Recording,
+    /// Time and arrivals of each model at the last sample.
+    last_sample: Timestamp,
+    last_arrived: Vec<u64>,
+}
+
+impl Recorder {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let models = setup.models.iter().map(|model| ModelRecord {
+            model: model.model.clone(),
+            namespace: model.namespace.clone(),
+            slo: model.slo,
+            itl: Histogram::new(ITL_DIGITS).expect("three digits are within the library's range"),
+        });
+        let variants = setup.variants.iter().map(|variant| VariantRecord {
+            variant: variant.variant.clone(),
+            model: variant.model,
+            accelerator: variant.accelerator.clone(),
+            gpus_per_replica: variant.gpus_per_replica,
+            cost: variant.cost,
+            replica_time: Seconds::ZERO,
+        });
+        Self {
+            recording: Recording {
+                scenario: setup.name.clone(),
+                seed: setup.seed,
+                models: models.collect(),
+                variants: variants.collect(),
+                requests: Vec::new(),
+                samples: Vec::new(),
+                scalings: Vec::new(),
+                end: Timestamp::ZERO,
+            },
+            last_sample: Timestamp::ZERO,
+            last_arrived: vec![0; setup.models.len()],
+        }
+    }
+
+    pub(super) fn arrived(&self) -> usize {
+        self.recording.requests.len()
+    }
+
+    pub(super) fn arrival(&mut self, now: Timestamp, model: usize, arrival: Arrival) -> RequestId {
+        let id = u32::try_from(self.recording.requests.len());
+        self.recording.requests.push(RequestRecord {
+            model,
+            variant: None,
+            replica: None,
+            arrival: now,
+            prompt_tokens: tokens(arrival.prompt),
+            output_tokens: tokens(arrival.output),
+            generated_tokens: 0,
+            scheduled: None,
+            first_token: None,
+            end: None,
+            preemptions: 0,
+            outcome: Outcome::InFlight,
+        });
+        RequestId(id.expect("fewer than 2^32 requests in a recorded run"))
+    }
+
+    pub(super) fn request_mut(&mut self, id: RequestId) -> &mut RequestRecord {
+        &mut self.recording.requests[id.0 as usize]
+    }
+
+    /// Where an engine of `model` writes.
+    pub(super) fn log(&mut self, model: usize) -> EngineLog<'_> {
+        EngineLog {
+            requests: &mut self.recording.requests,
+            itl: &mut self.recording.models[model].itl,
+            finished: 0,
+        }
+    }
+
+    pub(super) fn scaling(
+        &mut self,
+        at: Timestamp,
+        variant: usize,
+        previous: Replicas,
+        decided: &VariantDecision,
+    ) {
+        self.recording.scalings.push(ScalingRecord {
+            at,
+            variant,
+            current: decided.current,
+            previous,
+            desired: decided.desired,
+            action: decided.action,
+            trail: decided.trail.clone(),
+        });
+    }
+
+    pub(super) fn sample(&mut self, now: Timestamp, fleet: &Fleet, gateways: &[GatewayState]) {
+        let elapsed = now.since(self.last_sample).value();
+        for variant in 0..self.recording.variants.len() {
+            let model = self.recording.variants[variant].model;
+            let counts = fleet.counts(variant);
+            let (mut running, mut waiting, mut kv_sum, mut kv_max) = (0, 0, 0.0, 0.0_f64);
+            for (_, replica) in fleet.members(variant) {
+                running += count(replica.engine.num_running());
+                waiting += count(replica.engine.num_waiting());
+            }
+            for (_, replica) in fleet.ready(variant) {
+                let usage = replica.engine.kv_usage().value();
+                kv_sum += usage;
+                kv_max = kv_max.max(usage);
+            }
+            let arrivals = gateways[model].arrived - self.last_arrived[model];
+            self.recording.samples.push(Sample {
+                at: now,
+                variant,
+                ready: counts.ready,
+                starting: counts.starting,
+                draining: counts.draining,
+                desired: fleet.desired(variant),
+                running,
+                waiting,
+                gateway_queue: count(gateways[model].queue),
+                kv_usage: kv_sum / counts.ready.as_f64().max(1.0),
+                kv_usage_max: kv_max,
+                arrival_rate: if elapsed > 0.0 { arrivals as f64 / elapsed } else { 0.0 },
+            });
+        }
+        self.last_sample = now;
+        for (last, gateway) in self.last_arrived.iter_mut().zip(gateways) {
+            *last = gateway.arrived;
+        }
+    }
+
+    pub(super) fn finish(mut self, end: Timestamp, fleet: &Fleet) -> Recording {
+        self.recording.end = end;
+        for (idx, variant) in self.recording.variants.iter_mut().enumerate() {
+            variant.replica_time = fleet.replica_time(idx, end);
+        }
+        self.recording
+    }
+}
+
+/// Significant digits of the inter-token histogram: quantiles within 0.1 %.
+const ITL_DIGITS: u8 = 3;
+
+/// What an engine reports, written into the records.
+#[derive(Debug)]
+pub(super) struct EngineLog<'a> {
+    requests: &'a mut [RequestRecord],
+    itl: &'a mut Histogram<u64>,
+    /// Requests that finished.
+    pub(super) finished: usize,
+}
+
+impl EngineLog<'_> {
+    fn request(&mut self, id: RequestId) -> &mut RequestRecord {
+        &mut self.requests[id.0 as usize]
+    }
+}
+
+impl Observer for EngineLog<'_> {
+    fn scheduled(&mut self, id: RequestId, at: Timestamp) {
+        self.request(id).scheduled = Some(at);
+    }
+
+    fn preempted(&mut self, id: RequestId) {
+        self.request(id).preemptions += 1;
+    }
+
+    fn first_token(&mut self, id: RequestId, at: Timestamp) {
+        self.request(id).first_token = Some(at);
+    }
+
+    fn token_gaps(&mut self, gap: Seconds, tokens: u64) {
+        // Saturation is at the histogram's limit, which grows with its values.
+        self.itl.saturating_record_n((Timestamp::ZERO + gap).as_nanos(), tokens);
+    }
+
+    fn finished(&mut self, id: RequestId, at: Timestamp, output_tokens: u32) {
+        let request = self.request(id);
+        request.end = Some(at);
+        request.generated_tokens = output_tokens;
+        request.outcome = Outcome::Completed;
+        self.finished += 1;
+    }
+}
+
+/// A length as engines count it. What does not fit the type does not fit any context, either.
+fn tokens(length: Tokens) -> u32 {
+    u32::try_from(length.get()).unwrap_or(u32::MAX)
+}
+
+/// A number of requests in flight, which never nears the limit of the type.
+fn count(requests: usize) -> u32 {
+    u32::try_from(requests).unwrap_or(u32::MAX)
+}
