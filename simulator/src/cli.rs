@@ -67,7 +67,7 @@ enum Failure {
         error: ScenarioError,
     },
     /// Fewer requests met their targets than `--min-attainment` asks for.
-    #[error("{} of the requests met their targets, fewer than the {least} asked for", share(*.found))]
+    #[error("{} of the requests met their targets, and {least} was asked for", share(*.found))]
     Attainment {
         /// The share that did; `None` when no request arrived.
         found: Option<f64>,
@@ -112,7 +112,7 @@ fn count(problems: &Problems) -> String {
 }
 
 fn share(found: Option<f64>) -> String {
-    found.map_or_else(|| "none".to_owned(), |share| format!("{share}"))
+    found.map_or_else(|| "none".to_owned(), |share| format!("a share of {share}"))
 }
 
 /// Whether to write in color: to a terminal, unless `NO_COLOR` is set (<https://no-color.org>).

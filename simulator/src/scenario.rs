@@ -35,7 +35,7 @@ pub struct Scenario {
     pub setup: Setup,
     /// What the run is to show, as its author says.
     pub description: String,
-    /// The file as it was written, before overrides.
+    /// The file as it was written, and the flags that changed it as comments below.
     pub text: String,
     /// When the last request arrives, or the duration if that is later: what progress is measured
     /// against.
@@ -75,6 +75,7 @@ impl Scenario {
         };
         let Resolved { setup, length, notes } =
             resolve::resolve(&document, folder, &file, guesses, problems)?;
+        let text = overrides.annotate(text);
         Ok(Self { setup, description: file.description, text, length, notes })
     }
 

@@ -1,5 +1,6 @@
 //! `plimsoll simulate`: one scenario, from its file to its results.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -8,9 +9,9 @@ use clap::{Args, ValueHint};
 use optimizer::units::{Fraction, Seconds, Timestamp};
 
 use super::progress::Bar;
-use super::{EXIT_CODES, Failure, print};
+use super::{EXIT_CODES, Failure, has_color, print};
 use crate::records::Recording;
-use crate::results::summary::Summary;
+use crate::results::{self, ReportInput, RunInfo, Summary};
 use crate::scenario::{Overrides, Scenario};
 use crate::setup::Setup;
 use crate::world::Simulation;
@@ -62,39 +63,40 @@ impl SimulateArgs {
         let file = self.scenario.to_string_lossy().into_owned();
         let scenario = Scenario::load(&self.scenario, &overrides)
             .map_err(|error| Failure::Input { scenario: file.clone(), error })?;
+        let Scenario { setup, description, text, length, notes } = scenario;
+        let out = self.out.unwrap_or_else(|| Path::new("out").join(&setup.name));
+        let policy = setup.policy.clone();
         if !self.quiet {
-            for note in &scenario.notes {
+            for note in &notes {
                 eprintln!("note: {note}");
             }
         }
-        let out = self.out.unwrap_or_else(|| Path::new("out").join(&scenario.setup.name));
-        let policy = serde_json::to_string_pretty(&scenario.setup.policy);
-        let policy = policy.map_err(anyhow::Error::new)?;
 
         let began = wall_clock();
-        let bar = Bar::new(scenario.length, self.quiet);
-        let recording = simulate(scenario.setup, scenario.length, &bar)?;
+        let recording = simulate(setup, length, &Bar::new(length, self.quiet))?;
         let wall = Seconds::new(began.elapsed().as_secs_f64());
 
         let summary = Summary::of(&recording);
-        std::fs::create_dir_all(&out).map_err(anyhow::Error::new)?;
-        std::fs::write(
-            out.join("summary.json"),
-            serde_json::to_string_pretty(&summary).map_err(anyhow::Error::new)?,
-        )
-        .map_err(anyhow::Error::new)?;
-        crate::results::parquet::write_requests(
-            &recording,
-            std::fs::File::create(out.join("requests.parquet")).map_err(anyhow::Error::new)?,
-        )
-        .map_err(anyhow::Error::new)?;
-        crate::results::parquet::write_timeseries(
-            &recording,
-            std::fs::File::create(out.join("timeseries.parquet")).map_err(anyhow::Error::new)?,
-        )
-        .map_err(anyhow::Error::new)?;
-        let _ = (policy, wall, scenario.text, scenario.description);
-        print(&serde_json::to_string_pretty(&summary).map_err(anyhow::Error::new)?)?;
+        let policy_text = serde_json::to_string_pretty(&policy);
+        let input = ReportInput {
+            recording: &recording,
+            summary: &summary,
+            description: &description,
+            scenario_text: &text,
+            policy_text: &policy_text.context("cannot write out the policy")?,
+            kv_threshold: Some(policy.saturation.kv_cache_threshold),
+            version: Some(VERSION),
+        };
+        let mut files = results::write(&out, &input).map_err(anyhow::Error::new)?;
+        let mut info = RunInfo::new(VERSION, &summary, wall);
+        info.command = std::env::args().collect();
+        info.scenario_file = Some(file);
+        info.files = files.iter().map(|path| file_name(path)).collect();
+        files.push(results::write_run_info(&out, &info).map_err(anyhow::Error::new)?);
+        if !self.quiet {
+            let table = results::table::render(&recording, &summary, has_color(&io::stdout()));
+            print(&format!("{table}\n{}", written(&out, &files)))?;
+        }
 
         match self.min_attainment {
             Some(least) if summary.slo_attainment.is_none_or(|share| share < least.value()) => {
@@ -104,6 +106,8 @@ impl SimulateArgs {
         }
     }
 }
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Runs to the end, in slices of simulated time that let the bar move.
 fn simulate(setup: Setup, length: Seconds, bar: &Bar) -> anyhow::Result<Recording> {
@@ -125,6 +129,17 @@ const SLICES: f64 = 1000.0;
 #[expect(clippy::disallowed_methods, reason = "a person wants to know how long the run took")]
 fn wall_clock() -> Instant {
     Instant::now()
+}
+
+/// Which files were written, and which one to open first.
+fn written(out: &Path, files: &[PathBuf]) -> String {
+    let names: Vec<_> = files.iter().map(|path| file_name(path)).collect();
+    let report = out.join("report.html");
+    format!("Wrote to {}: {}\nReport: {}\n", out.display(), names.join(", "), report.display())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn share(text: &str) -> Result<Fraction, String> {

@@ -19,6 +19,24 @@ pub struct Overrides {
 }
 
 impl Overrides {
+    /// The text of a scenario with these flags as comments at its end.
+    pub(super) fn annotate(&self, mut text: String) -> String {
+        let set = self.set.iter().map(|assignment| format!("--set {assignment}"));
+        let seed = self.seed.iter().map(|seed| format!("--seed {seed}"));
+        let policy = self.policy.iter().map(|policy| format!("--policy {policy}"));
+        let trace = self.trace.iter().map(|trace| format!("--trace {trace}"));
+        for flag in set.chain(seed).chain(policy).chain(trace) {
+            if !text.ends_with('\n') {
+                text.push('\n');
+            }
+            text.push_str("# ");
+            // An assignment may have several lines.
+            text.push_str(&flag.replace('\n', "\n# "));
+            text.push('\n');
+        }
+        text
+    }
+
     /// Sets every field. Returns a problem for each that cannot be set, and for a trace for which
     /// there is not exactly one place.
     pub(super) fn apply(&self, document: &mut Document) -> Vec<Problem> {

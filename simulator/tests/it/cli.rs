@@ -85,7 +85,10 @@ fn an_attainment_that_is_missed_has_its_own_code() {
     assert_eq!(run("1", "2s").code, Some(0));
     let missed = run("0.5", "1ms");
     assert_eq!(missed.code, Some(3));
-    assert_eq!(missed.stderr, "error: 0 of the requests met their targets, fewer than 0.5\n");
+    assert_eq!(
+        missed.stderr,
+        "error: a share of 0 of the requests met their targets, and 0.5 was asked for\n"
+    );
     assert_eq!(run("1.5", "2s").code, Some(2));
 }
 

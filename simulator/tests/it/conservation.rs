@@ -1,21 +1,49 @@
 //! No request disappears: each that arrived was completed, rejected, failed or is in flight.
 
-use crate::workplace::{TRACE, Workplace, summary};
+use simulator::records::{Outcome, RequestRecord};
+use simulator::scenario::{Overrides, Scenario};
+use simulator::world::Simulation;
 
-/// Checks that requests add up, and returns how many were completed, rejected, failed and in
-/// flight.
+use crate::workplace::{TRACE, Workplace};
+
+/// Runs a scenario, checks every request, and returns how many were completed, rejected, failed
+/// and in flight.
 #[track_caller]
-fn check(scenario: &str) -> [u64; 4] {
-    let results = Workplace::new(scenario, TRACE).simulate("out", &[]);
-    let requests = &summary(&results)["requests"];
-    let count = |name: &str| requests[name].as_u64().unwrap();
-    let ends = ["completed", "rejected", "failed", "in_flight"].map(count);
-    assert_eq!(count("arrived"), ends.iter().sum::<u64>(), "{requests}");
-    assert!(count("arrived") > 100, "{requests}");
+fn check(scenario: &str) -> [usize; 4] {
+    let workplace = Workplace::new(scenario, TRACE);
+    let path = workplace.path().join("x.yaml");
+    let Scenario { setup, .. } = Scenario::load(&path, &Overrides::default()).unwrap();
+    let expected: Vec<_> = setup.models[0].workload.clone().map(|arrival| arrival.at).collect();
+    let recording = Simulation::new(setup).unwrap().finish();
+    let arrived: Vec<_> = recording.requests.iter().map(|request| request.arrival).collect();
+    assert_eq!(arrived, expected);
+    recording.requests.iter().for_each(check_request);
+
+    let ends = [Outcome::Completed, Outcome::Rejected, Outcome::Failed, Outcome::InFlight];
+    let ends = ends.map(|end| recording.requests.iter().filter(|r| r.outcome == end).count());
+    assert_eq!(ends.iter().sum::<usize>(), expected.len());
     ends
 }
 
-/// A fleet under load, with `rest` below its model's variant and with `run` below all.
+/// What is recorded of a request fits the way in which it ended.
+fn check_request(request: &RequestRecord) {
+    let &RequestRecord { outcome, end, first_token, scheduled, generated_tokens, .. } = request;
+    match outcome {
+        Outcome::Completed => {
+            // Output is cut where the context ends.
+            assert!((1..=request.output_tokens).contains(&generated_tokens), "{request:?}");
+            assert!(Some(request.arrival) <= scheduled && scheduled < first_token, "{request:?}");
+            assert!(first_token <= end, "{request:?}");
+        }
+        Outcome::Rejected => {
+            assert_eq!((scheduled, end), (None, Some(request.arrival)), "{request:?}");
+        }
+        Outcome::Failed => assert!(end > Some(request.arrival), "{request:?}"),
+        Outcome::InFlight => assert_eq!(end, None, "{request:?}"),
+    }
+}
+
+/// A fleet under load; `rest` ends its variant, and `run` the file.
 fn scenario(rest: &str, run: &str) -> String {
     format!(
         "
@@ -48,10 +76,12 @@ fn a_calm_run_completes_everything() {
 
 #[test]
 fn prompts_that_do_not_fit_are_rejected() {
-    let [_, rejected, failed, in_flight] =
-        check(&scenario("        engine: {maxModelLen: 1000}", ""));
-    assert!(rejected > 100);
-    assert_eq!((failed, in_flight), (0, 0));
+    let engine = "        engine: {maxModelLen: 100000}";
+    let prompts = "{lognormal: {median: 500, p90: 2000, max: 8000}}";
+    let long = "{lognormal: {median: 50000, p90: 200000, max: 800000}}";
+    let [completed, rejected, failed, _] = check(&scenario(engine, "").replace(prompts, long));
+    assert!(completed > 100 && rejected > 100, "{completed} completed, {rejected} rejected");
+    assert_eq!(failed, 0);
 }
 
 #[test]

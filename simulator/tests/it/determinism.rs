@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use simulator::scenario::{Overrides, Scenario};
+
 use crate::workplace::{TRACE, Workplace};
 
 /// A minute and a half of random traffic with room for a scale-up.
@@ -56,9 +58,10 @@ fn another_model_leaves_the_traffic_of_the_first_alone() {
     let other = model.replace("llama-3.1-8b", "meta-llama/Llama-3.1-8B").replace("l40s", "other");
     let both = SCENARIO.replace("control:", &format!("{other}control:"));
     let arrived = |scenario: &str| {
-        let results = Workplace::new(scenario, TRACE).simulate("out", &[]);
-        let summary = crate::workplace::summary(&results);
-        summary["models"]["default/llama-3.1-8b"]["requests"]["arrived"].clone()
+        let workplace = Workplace::new(scenario, TRACE);
+        let scenario =
+            Scenario::load(&workplace.path().join("x.yaml"), &Overrides::default()).unwrap();
+        scenario.setup.models[0].workload.clone().collect::<Vec<_>>()
     };
     assert_eq!(arrived(SCENARIO), arrived(&both));
 }

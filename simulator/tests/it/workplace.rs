@@ -90,8 +90,3 @@ impl Workplace {
         files
     }
 }
-
-/// Reads the `summary.json` of a run.
-pub(crate) fn summary(results: &Path) -> serde_json::Value {
-    serde_json::from_str(&fs::read_to_string(results.join("summary.json")).unwrap()).unwrap()
-}

@@ -7,7 +7,7 @@ use optimizer::units::{Seconds, Timestamp, Tokens};
 use super::Resolver;
 use crate::document::FieldPath;
 use crate::scenario::file::{GeneratedFile, TraceFile, TrafficFile};
-use crate::workload::trace::Trace;
+use crate::workload::trace::{Trace, TraceError, TraceFault};
 use crate::workload::{ArrivalProcess, Length, Lengths, Workload, WorkloadProblem};
 
 /// The requests of a model.
@@ -45,9 +45,8 @@ impl Resolver<'_> {
         let at = at.key("file");
         let trace = match Trace::read(&self.path_of(&at, &file.file)) {
             Ok(trace) => trace,
-            Err(faults) => {
-                let problem = self.document.problem(&at, "expected a trace without faults");
-                self.note_problem(problem.with_help(faults.to_string()));
+            Err(error) => {
+                self.note_trace(&at, &error);
                 return None;
             }
         };
@@ -58,6 +57,17 @@ impl Resolver<'_> {
             last_arrival: self.duration.map_or(last, |duration| duration.min(last)),
             shortest_prompt: ShortestPrompt { tokens, at },
         })
+    }
+
+    fn note_trace(&mut self, at: &FieldPath, error: &TraceError) {
+        let problem = |message: &str| self.document.problem(at, message);
+        self.note_problem(match error.faults() {
+            [TraceFault::Unreadable(error)] => {
+                problem(&format!("expected a file that can be read: {error}"))
+                    .with_help("another trace can be given with --trace FILE")
+            }
+            _ => problem("expected a trace without faults").with_help(error.to_string()),
+        });
     }
 
     fn generated(&mut self, at: &FieldPath, file: &GeneratedFile, source: &str) -> Option<Traffic> {
