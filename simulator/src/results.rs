@@ -9,3 +9,4 @@ pub mod parquet;
 pub mod run_info;
 #[cfg(test)]
 mod sample;
+pub mod plot;

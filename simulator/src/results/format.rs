@@ -16,6 +16,16 @@ pub(super) fn latency(span: Seconds) -> String {
     }
 }
 
+/// A latency target, as short as it was written: `1.5 s`, `45 ms`.
+pub(super) fn target(span: Seconds) -> String {
+    let short = |value: f64| (value * 1e6).round() / 1e6;
+    if span.value() < 1.0 {
+        format!("{} ms", short(span.as_millis()))
+    } else {
+        format!("{} s", short(span.value()))
+    }
+}
+
 /// A length of time in its two largest units: `30 s`, `5 min`, `1 h 30 min`, `7 d`.
 pub(super) fn span(span: Seconds) -> String {
     let total = whole(span);
@@ -71,6 +81,11 @@ pub(super) fn count(value: u64) -> String {
         text.push(digit);
     }
     text
+}
+
+/// A count of things: `1 request`, `2,000 requests`.
+pub(super) fn counted(value: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
 /// An amount with two decimals and commas between thousands. The currency is the scenario's.
@@ -156,5 +171,7 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(amount(1234.5), "1,234.50");
+        assert_eq!(counted(1, "request"), "1 request");
+        assert_eq!(counted(2000, "request"), "2,000 requests");
     }
 }
