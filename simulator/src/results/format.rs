@@ -103,6 +103,7 @@ pub(super) fn amount(value: f64) -> String {
 /// Three significant digits, and from 100 on all digits before the point.
 pub(super) fn significant(value: f64) -> String {
     let decimals = match value {
+        v if v <= 0.0 => 0,
         v if v >= 99.95 => 0,
         v if v >= 9.995 => 1,
         v if v >= 0.9995 => 2,

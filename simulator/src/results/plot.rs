@@ -133,3 +133,86 @@ fn halved(pixels: &[u8], width: usize) -> Vec<u8> {
     }
     small
 }
+
+#[cfg(test)]
+mod tests {
+    use optimizer::units::Seconds;
+
+    use super::*;
+    use crate::results::sample::{self, Shape};
+
+    const BASE: Shape = Shape::HALF_HOUR;
+
+    /// Every tag is closed by its own name, and no number came out as none.
+    fn check_well_formed(name: &str, svg: &str) {
+        let mut open = Vec::new();
+        for tag in svg.split('<').skip(1).map(|rest| rest.split('>').next().unwrap()) {
+            let tag_name = tag.trim_start_matches('/').split_whitespace().next().unwrap();
+            if tag.starts_with('/') {
+                assert_eq!(open.pop(), Some(tag_name), "{name}");
+            } else if !tag.ends_with('/') {
+                open.push(tag_name);
+            }
+        }
+        assert!(open.is_empty(), "{name}: {open:?}");
+        assert!(svg.starts_with("<svg width=\"900\""), "{name}");
+        for wrong in ["NaN", "inf", "-2147483648", "2147483647"] {
+            assert!(!svg.contains(wrong), "{name}: {wrong}");
+        }
+        assert!(svg.len() < 300_000, "{name}: {} bytes", svg.len());
+    }
+
+    #[test]
+    fn every_run_has_figures() {
+        let week = Seconds::new(604_800.0);
+        for (name, recording) in [
+            ("half an hour", sample::recording(BASE)),
+            ("one variant", sample::recording(Shape { variants: 1, ..BASE })),
+            ("many", sample::recording(Shape { models: 8, variants: 12, ..BASE })),
+            ("30 s", sample::recording(Shape { duration: Seconds::new(30.0), samples: 6, ..BASE })),
+            ("a week", sample::recording(Shape { duration: week, samples: 20_160, ..BASE })),
+            ("one request", sample::recording(Shape { requests: 1, samples: 1, ..BASE })),
+            ("no request", sample::empty(BASE)),
+            ("no variant", sample::empty(Shape { variants: 0, ..BASE })),
+            ("no time", sample::empty(Shape { duration: Seconds::ZERO, ..BASE })),
+        ] {
+            check_well_formed(name, &Figure::latency(&recording).svg().unwrap());
+            check_well_formed(name, &Figure::timeline(&recording, None).svg().unwrap());
+        }
+    }
+
+    #[test]
+    fn a_figure_tells_what_it_shows() {
+        let recording = sample::recording(BASE);
+        let svg = Figure::latency(&recording).svg().unwrap();
+        for text in ["SLO 1 s", "98.4% within 1 s", "TTFT (s, logarithmic)", "p99 1.20 s"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert!(svg.contains("diurnal &lt;chat&gt; &amp; batch"));
+        let svg = Figure::timeline(&recording, Some(Fraction::new(0.85))).svg().unwrap();
+        for text in ["threshold 85%", "time (min)", "llama-8b-h100-0", "14 scaling decisions"] {
+            assert!(svg.contains(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_png_has_twice_the_size() {
+        let recording = sample::recording(Shape { requests: 50, ..BASE });
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("latency.png");
+        let figure = Figure::latency(&recording);
+        figure.write_png(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(bytes.starts_with(b"\x89PNG\r\n\x1a\n"));
+        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+        assert_eq!((number(16), number(20)), figure.size(2));
+        assert!(figure.write_png(&dir.path().join("no/such/folder.png")).is_err());
+    }
+
+    #[test]
+    fn halving_takes_the_mean_of_four_pixels() {
+        let upper = [10, 20, 30, 20, 30, 40];
+        let lower = [30, 40, 50, 40, 50, 60];
+        assert_eq!(halved(&[upper, lower].concat(), 2), [25, 35, 45]);
+    }
+}

@@ -23,6 +23,9 @@ const ABOVE: f64 = 42.0;
 /// Models whose shares are told one by one; more would fill the panel.
 const MOST_NOTES: usize = 4;
 
+/// Pixels by which the label of a target may stand beside its line.
+const MOST_SHIFT: f64 = 30.0;
+
 /// Empirical distribution functions of TTFT, TPOT, ITL and E2E, one curve for each model.
 pub(super) struct Latency {
     title: String,
@@ -194,8 +197,9 @@ impl Plot {
             let target = format::target(target);
             let label = if idx == 0 { format!("SLO {target}") } else { target };
             let half = panel.canvas.width(&label, SMALL)? / 2.0 + 2.0;
-            let center = x.min(right - half + 8.0);
-            if center - half >= free_from {
+            // A label may stand a little beside its line to make room for the one before.
+            let center = x.max(free_from + half).min(right - half + 8.0);
+            if center - half >= free_from && (center - x).abs() <= MOST_SHIFT {
                 panel.canvas.text(&label, (center, top - 10.0), Align::Center, SMALL, color)?;
                 free_from = center + half;
             }

@@ -401,3 +401,15 @@ fn spaced(marks: impl Iterator<Item = (f64, bool)>) -> impl Iterator<Item = (f64
 fn highest<'a>(series: impl Iterator<Item = &'a Vec<Point>>) -> f64 {
     series.flatten().map(|point| point.1).fold(0.0, f64::max)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_that_would_cover_each_other_are_thinned_or_moved_aside() {
+        let marks = [(10.0, true), (12.0, true), (15.0, false), (40.0, true), (60.0, true)];
+        let placed: Vec<_> = spaced(marks.into_iter()).collect();
+        assert_eq!(placed, [(10.0, true), (19.0, false), (40.0, true), (60.0, true)]);
+    }
+}
