@@ -16,6 +16,16 @@ pub(super) fn latency(span: Seconds) -> String {
     }
 }
 
+/// A latency target, as short as it was written: `1.5 s`, `45 ms`.
+pub(super) fn target(span: Seconds) -> String {
+    let short = |value: f64| (value * 1e6).round() / 1e6;
+    if span.value() < 1.0 {
+        format!("{} ms", short(span.as_millis()))
+    } else {
+        format!("{} s", short(span.value()))
+    }
+}
+
 /// A length of time in its two largest units: `30 s`, `5 min`, `1 h 30 min`, `7 d`.
 pub(super) fn span(span: Seconds) -> String {
     let total = whole(span);
@@ -73,6 +83,11 @@ pub(super) fn count(value: u64) -> String {
     text
 }
 
+/// A count of things: `1 request`, `2,000 requests`.
+pub(super) fn counted(value: u64, thing: &str) -> String {
+    format!("{} {thing}{}", count(value), if value == 1 { "" } else { "s" })
+}
+
 /// An amount with two decimals and commas between thousands. The currency is the scenario's.
 pub(super) fn amount(value: f64) -> String {
     let text = format!("{value:.2}");
@@ -88,6 +103,7 @@ pub(super) fn amount(value: f64) -> String {
 /// Three significant digits, and from 100 on all digits before the point.
 pub(super) fn significant(value: f64) -> String {
     let decimals = match value {
+        v if v <= 0.0 => 0,
         v if v >= 99.95 => 0,
         v if v >= 9.995 => 1,
         v if v >= 0.9995 => 2,
@@ -156,5 +172,7 @@ mod tests {
         assert_eq!(count(999), "999");
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(amount(1234.5), "1,234.50");
+        assert_eq!(counted(1, "request"), "1 request");
+        assert_eq!(counted(2000, "request"), "2,000 requests");
     }
 }

@@ -1,8 +1,8 @@
 //! What models and variants are called.
 //!
 //! Files use keys, which are exact: `namespace/model` and `namespace/variant`. Figures and tables
-//! use names, which are short: the last part of the model's id, and the variant's id, each with
-//! more in front of it only where two would be equal.
+//! use names, which are short: the last part of the model's id, and the variant's id, each with its
+//! namespace or the rest of the id only where two would be equal.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ pub(super) fn model_names(recording: &Recording) -> Vec<String> {
     let candidates = recording.models.iter().map(|model| {
         let id = model.model.as_str();
         let last = id.rsplit('/').next().unwrap_or(id);
-        [last.to_owned(), id.to_owned(), model_key(model)]
+        let within = format!("{}/{last}", model.namespace);
+        [last.to_owned(), within, id.to_owned(), model_key(model)]
     });
     shortest_unique(&candidates.collect::<Vec<_>>())
 }

@@ -173,8 +173,8 @@ impl Summary {
             },
             preemptions: all.preemptions,
             latency: all.latency(&itl),
-            gpu_hours: recording.variants.iter().map(gpu_hours).sum(),
-            cost: recording.variants.iter().map(|v| v.cost * v.replica_time).sum(),
+            gpu_hours: total(recording.variants.iter().map(gpu_hours)),
+            cost: total(recording.variants.iter().map(|v| v.cost * v.replica_time)),
             replicas: ReplicaStats {
                 mean: span.rate(replica_time.value()),
                 max: most_at_once(recording.samples.iter()),
@@ -284,6 +284,11 @@ impl AddAssign<Outcome> for RequestCounts {
 
 fn gpu_hours(variant: &VariantRecord) -> f64 {
     variant.replica_time.as_hours() * f64::from(variant.gpus_per_replica.get())
+}
+
+/// A sum that starts at 0. The standard library's starts at −0, which a file would show.
+fn total(values: impl Iterator<Item = f64>) -> f64 {
+    values.fold(0.0, |sum, value| sum + value)
 }
 
 /// The most existing replicas at one sampling time. The samples of one time follow each other.
