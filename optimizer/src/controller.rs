@@ -218,3 +218,6 @@ fn by_model(
     }
     models
 }
+
+#[cfg(test)]
+mod tests;

@@ -75,6 +75,18 @@ impl Spare {
             queue: thresholds.queue_length.value() - mean.queue,
         }
     }
+
+    fn is_low(&self, thresholds: &Thresholds) -> bool {
+        self.is_kv_low(thresholds) || self.is_queue_low(thresholds)
+    }
+
+    fn is_kv_low(&self, thresholds: &Thresholds) -> bool {
+        below(self.kv, thresholds.kv_spare.value())
+    }
+
+    fn is_queue_low(&self, thresholds: &Thresholds) -> bool {
+        below(self.queue, thresholds.queue_spare.value())
+    }
 }
 
 /// Which way a model's replica count should move.
@@ -133,27 +145,7 @@ pub fn analyze<'a>(
     let spare = census.spare(thresholds);
     let spare_after_removal = census.spare_after_removal(thresholds);
     let mut reasons = vec![census.observed()];
-
-    let verdict = if census.known() == 0 {
-        if census.unknown > 0 {
-            reasons.push(Reason::SignalsMissing);
-        }
-        Verdict::Keep
-    } else {
-        let needs = census.reasons_to_grow(spare, thresholds);
-        if needs.is_empty() {
-            let (safe, reason) = removal(spare_after_removal, census.unsaturated.len(), thresholds);
-            reasons.push(reason);
-            let doubts = if safe { census.doubts() } else { Vec::new() };
-            let verdict = if safe && doubts.is_empty() { Verdict::Shrink } else { Verdict::Keep };
-            reasons.extend(doubts);
-            verdict
-        } else {
-            reasons.extend(needs);
-            Verdict::Grow
-        }
-    };
-
+    let verdict = census.conclude(spare, spare_after_removal, thresholds, &mut reasons);
     Analysis {
         reporting: census.reporting(),
         saturated: census.saturated.len(),
@@ -162,18 +154,6 @@ pub fn analyze<'a>(
         spare_after_removal,
         verdict,
         reasons,
-    }
-}
-
-/// Whether one of `unsaturated` replicas can go, and why.
-fn removal(after: Option<Spare>, unsaturated: usize, thresholds: &Thresholds) -> (bool, Reason) {
-    let Some(Spare { kv, queue }) = after else {
-        return (false, Reason::TooFewToShrink { unsaturated });
-    };
-    if below(kv, thresholds.kv_spare.value()) || below(queue, thresholds.queue_spare.value()) {
-        (false, Reason::RemovalUnsafe { kv_spare: kv, queue_spare: queue })
-    } else {
-        (true, Reason::RemovalSafe { kv_spare: kv, queue_spare: queue })
     }
 }
 
@@ -209,7 +189,7 @@ impl Census {
             if kv == Reading::Missing || queue == Reading::Missing {
                 census.incomplete += 1;
             }
-            census.oldest_stale = census.oldest_stale.max(stale_age(kv)).max(stale_age(queue));
+            census.oldest_stale = census.oldest_stale.max(stale_age(&kv)).max(stale_age(&queue));
             // Only a saturated replica can lack a signal here. At its threshold it neither raises
             // the mean of the others above the threshold nor lowers it below.
             let load = Load {
@@ -266,6 +246,38 @@ impl Census {
         Some(Spare::under(thresholds, sum, self.known() - 1))
     }
 
+    fn conclude(
+        &self,
+        spare: Spare,
+        after: Option<Spare>,
+        thresholds: &Thresholds,
+        reasons: &mut Vec<Reason>,
+    ) -> Verdict {
+        if self.known() == 0 {
+            reasons.extend((self.unknown > 0).then_some(Reason::SignalsMissing));
+            return Verdict::Keep;
+        }
+        let needs = self.reasons_to_grow(spare, thresholds);
+        if !needs.is_empty() {
+            reasons.extend(needs);
+            return Verdict::Grow;
+        }
+        let Some(after) = after else {
+            reasons.push(Reason::TooFewToShrink { unsaturated: self.unsaturated.len() });
+            return Verdict::Keep;
+        };
+        let Spare { kv: kv_spare, queue: queue_spare } = after;
+        if after.is_low(thresholds) {
+            reasons.push(Reason::RemovalUnsafe { kv_spare, queue_spare });
+            return Verdict::Keep;
+        }
+        reasons.push(Reason::RemovalSafe { kv_spare, queue_spare });
+        let doubts = self.doubts();
+        let verdict = if doubts.is_empty() { Verdict::Shrink } else { Verdict::Keep };
+        reasons.extend(doubts);
+        verdict
+    }
+
     fn reasons_to_grow(&self, spare: Spare, thresholds: &Thresholds) -> Vec<Reason> {
         let mut reasons = Vec::new();
         let mean =
@@ -278,19 +290,18 @@ impl Census {
                 queue: QueueLength::checked(mean.queue).unwrap_or_default(),
             });
         }
-        let kv_low = below(spare.kv, thresholds.kv_spare.value());
-        let queue_low = below(spare.queue, thresholds.queue_spare.value());
         if self.unsaturated.is_empty() {
-            if kv_low || queue_low || !reasons.is_empty() {
+            // Where both triggers are zero no spare capacity is asked for.
+            if spare.is_low(thresholds) || !reasons.is_empty() {
                 reasons.insert(0, Reason::AllSaturated { replicas: self.saturated.len() });
             }
             return reasons;
         }
-        if kv_low {
+        if spare.is_kv_low(thresholds) {
             let trigger = thresholds.kv_spare;
             reasons.push(Reason::KvSpareLow { spare: spare.kv, trigger });
         }
-        if queue_low {
+        if spare.is_queue_low(thresholds) {
             let trigger = thresholds.queue_spare;
             reasons.push(Reason::QueueSpareLow { spare: spare.queue, trigger });
         }
@@ -312,9 +323,9 @@ impl Load {
     }
 }
 
-fn stale_age<T>(reading: Reading<T>) -> Option<Seconds> {
+const fn stale_age<T>(reading: &Reading<T>) -> Option<Seconds> {
     match reading {
-        Reading::Stale { age, .. } => Some(age),
+        Reading::Stale { age, .. } => Some(*age),
         Reading::Fresh(_) | Reading::Missing => None,
     }
 }
@@ -335,3 +346,6 @@ fn below(value: f64, bound: f64) -> bool {
     const ROUNDING: f64 = 1e-9;
     value < bound - ROUNDING
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,3 +189,119 @@ impl Candidate<'_> {
         self.observed.ready.min(self.observed.current)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{Bounds, ReplicaObservation, Signal};
+    use crate::saturation::Spare;
+    use crate::units::{Gpus, HourlyCost};
+
+    fn variant(name: &str, cost: f64, count: u32) -> VariantObservation {
+        let replica = ReplicaObservation {
+            replica: "replica".parse().unwrap(),
+            kv_usage: Signal::Missing,
+            waiting: Signal::Missing,
+            running: Signal::Missing,
+        };
+        VariantObservation {
+            variant: name.parse().unwrap(),
+            accelerator: "H100".parse().unwrap(),
+            gpus_per_replica: Gpus::new(1),
+            cost: HourlyCost::new(cost),
+            bounds: Bounds { min: Replicas::ZERO, max: None },
+            current: Replicas::new(count),
+            ready: Replicas::new(count),
+            replicas: vec![replica; count as usize],
+        }
+    }
+
+    const fn candidate(observed: &VariantObservation) -> Candidate<'_> {
+        Candidate { observed, underway: None, silence_overdue: false, start_overdue: false }
+    }
+
+    /// Each target with the name of its reason.
+    fn moves(verdict: Verdict, candidates: &[Candidate<'_>]) -> Vec<(u32, &'static str)> {
+        let analysis = Analysis {
+            reporting: 0,
+            saturated: 0,
+            unknown: 0,
+            spare: Spare::default(),
+            spare_after_removal: None,
+            verdict,
+            reasons: Vec::new(),
+        };
+        let name = |target: &Target| target.reasons.first().map_or("", Reason::as_str);
+        let targets = targets(&analysis, candidates);
+        targets.iter().map(|target| (target.replicas.get(), name(target))).collect()
+    }
+
+    #[test]
+    fn a_silence_blocks_growth_until_it_is_overdue_and_shrinking_for_ever() {
+        let mut silent = variant("silent", 20.0, 3);
+        silent.replicas.pop();
+        let cheap = variant("cheap", 5.0, 2);
+        let mut candidates = [candidate(&silent), candidate(&cheap)];
+        let blocked = [(3, "silent-replicas"), (2, "silent-replicas")];
+        assert_eq!(moves(Verdict::Grow, &candidates), blocked);
+        assert_eq!(moves(Verdict::Shrink, &candidates), blocked);
+
+        candidates[0].silence_overdue = true;
+        let grown = [(3, "other-variant-moves"), (3, "cheapest-to-grow")];
+        assert_eq!(moves(Verdict::Grow, &candidates), grown);
+        assert_eq!(moves(Verdict::Shrink, &candidates), blocked);
+    }
+
+    #[test]
+    fn a_removed_replica_that_still_reports_blocks_shrinking_only() {
+        let mut lingering = variant("a", 20.0, 2);
+        lingering.replicas.extend(lingering.replicas.clone());
+        let candidates = [candidate(&lingering)];
+        assert_eq!(moves(Verdict::Shrink, &candidates), [(2, "silent-replicas")]);
+        assert_eq!(moves(Verdict::Grow, &candidates), [(3, "cheapest-to-grow")]);
+    }
+
+    #[test]
+    fn pending_replicas_block_shrinking_until_they_are_overdue() {
+        let mut starting = variant("a", 5.0, 2);
+        starting.current = Replicas::new(3);
+        let dear = variant("b", 20.0, 2);
+        let mut candidates = [candidate(&starting), candidate(&dear)];
+        let blocked = [(3, "awaiting-ready"), (2, "awaiting-ready")];
+        assert_eq!(moves(Verdict::Shrink, &candidates), blocked);
+
+        candidates[0].start_overdue = true;
+        let shrunk = [(3, "other-variant-moves"), (1, "dearest-to-shrink")];
+        assert_eq!(moves(Verdict::Shrink, &candidates), shrunk);
+        let grown = [(3, "awaiting-ready"), (3, "cheapest-to-grow")];
+        assert_eq!(moves(Verdict::Grow, &candidates), grown);
+    }
+
+    /// The analysis found room for one removal. Two at once might be one too many.
+    #[test]
+    fn nothing_shrinks_while_another_variant_moves() {
+        let (a, b) = (variant("a", 5.0, 3), variant("b", 20.0, 3));
+        let mut candidates = [candidate(&a), candidate(&b)];
+        candidates[0].underway =
+            Some(Underway { desired: Replicas::new(2), elapsed: Seconds::ZERO });
+        let expected = [(2, "in-transition"), (3, "other-variant-moves")];
+        assert_eq!(moves(Verdict::Shrink, &candidates), expected);
+    }
+
+    #[test]
+    fn bounds_leave_the_move_to_others_and_correct_what_is_outside() {
+        let mut full = variant("full", 1.0, 2);
+        full.bounds.max = Some(Replicas::new(2));
+        let mut outside = variant("outside", 2.0, 1);
+        outside.bounds.min = Replicas::new(3);
+        let zero = variant("zero", 3.0, 0);
+        let candidates = [candidate(&full), candidate(&outside), candidate(&zero)];
+        let expected = [(2, "at-maximum"), (3, "at-minimum"), (1, "cheapest-to-grow")];
+        assert_eq!(moves(Verdict::Grow, &candidates), expected);
+        assert_eq!(moves(Verdict::Keep, &candidates), [(2, ""), (3, "at-minimum"), (0, "")]);
+        // Alone, neither the last replica nor none at all can shrink.
+        let one = variant("one", 1.0, 1);
+        let expected = [(1, "at-minimum"), (0, "at-minimum")];
+        assert_eq!(moves(Verdict::Shrink, &[candidate(&one), candidate(&zero)]), expected);
+    }
+}

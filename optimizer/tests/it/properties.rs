@@ -5,128 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use optimizer::controller::{Controller, Memory};
 use optimizer::decision::{Decision, Direction, Reason, VariantDecision};
 use optimizer::observation::{
-    Bounds, Demand, FleetObservation, ModelObservation, ReplicaObservation, Signal,
-    VariantObservation,
+    Bounds, FleetObservation, ReplicaObservation, Signal, VariantObservation,
 };
-use optimizer::policy::{DirectionPolicy, Policy, SaturationPolicy, ScalingPolicy};
-use optimizer::units::{Fraction, Gpus, HourlyCost, QueueLength, Replicas, Seconds, Timestamp};
+use optimizer::units::{Fraction, QueueLength, Replicas, Seconds, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::fleet::id;
-
-/// A time within the first quarter of an hour, so that the times of samples and of steps mix.
-fn time() -> impl Strategy<Value = Timestamp> {
-    (0..900_u32).prop_map(|seconds| Timestamp::from_seconds(f64::from(seconds)))
-}
-
-fn span() -> impl Strategy<Value = Seconds> {
-    select(vec![0.0, 30.0, 120.0, 300.0]).prop_map(Seconds::new)
-}
-
-fn direction() -> impl Strategy<Value = DirectionPolicy> {
-    (span(), span(), 0..3_u32).prop_map(|(stabilization_window, cooldown, max_step)| {
-        DirectionPolicy { stabilization_window, cooldown, max_step: Replicas::new(max_step) }
-    })
-}
-
-fn policy() -> impl Strategy<Value = Policy> {
-    let thresholds = (0.0..=1.0, 0.0..=1.0, 0.0..20.0, 0.0..20.0);
-    let saturation = thresholds.prop_map(|(kv, kv_spare, queue, queue_spare)| SaturationPolicy {
-        kv_cache_threshold: Fraction::new(kv),
-        kv_spare_trigger: Fraction::new(kv * kv_spare),
-        queue_length_threshold: QueueLength::new(queue),
-        queue_spare_trigger: QueueLength::new(queue_spare),
-        overrides: Vec::new(),
-    });
-    let scaling = (direction(), direction(), span());
-    (prop_oneof![Just(SaturationPolicy::default()), saturation], scaling).prop_map(
-        |(saturation, (up, down, transition_timeout))| Policy {
-            saturation,
-            scaling: ScalingPolicy { up, down, transition_timeout },
-            ..Policy::default()
-        },
-    )
-}
-
-/// A policy that holds nothing back but the step.
-fn prompt() -> Policy {
-    let down = DirectionPolicy::default();
-    let scaling = ScalingPolicy { down, ..ScalingPolicy::default() };
-    Policy { scaling, ..Policy::default() }
-}
-
-fn signal<T: Copy + std::fmt::Debug>(
-    value: impl Strategy<Value = T>,
-) -> impl Strategy<Value = Signal<T>> {
-    (0..10_u32, value, time()).prop_map(|(missing, value, at)| match missing {
-        0 => Signal::Missing,
-        _ => Signal::seen(value, at),
-    })
-}
-
-fn kv() -> impl Strategy<Value = Fraction> {
-    (0..=20_u32).prop_map(|twentieths| Fraction::new(f64::from(twentieths) / 20.0))
-}
-
-fn queue() -> impl Strategy<Value = QueueLength> {
-    let ordinary = (0..8_u32).prop_map(f64::from);
-    prop_oneof![9 => ordinary, 1 => select(vec![0.1, 4.9, 1e300, f64::MAX])]
-        .prop_map(QueueLength::new)
-}
-
-fn replica() -> impl Strategy<Value = ReplicaObservation> {
-    (0..100_u32, signal(kv()), signal(queue())).prop_map(|(number, kv_usage, waiting)| {
-        let replica = id(&format!("replica-{number}"));
-        ReplicaObservation { replica, kv_usage, waiting, running: Signal::Missing }
-    })
-}
-
-/// A variant in any state, its bounds consistent.
-fn variant(name: &'static str) -> impl Strategy<Value = VariantObservation> {
-    let bounds = (0..3_u32, prop::option::of(0..5_u32)).prop_map(|(min, range)| Bounds {
-        min: Replicas::new(min),
-        max: range.map(|range| Replicas::new(min + range)),
-    });
-    let settled = vec(replica(), 0..6).prop_map(|replicas| (replicas.len(), 0, replicas));
-    let unsettled = (0..6_usize, 0..3_usize, vec(replica(), 0..6));
-    let counts = prop_oneof![4 => settled, 1 => unsettled];
-    (bounds, counts, 1..4_u32).prop_map(move |(bounds, (ready, pending, replicas), cost)| {
-        let count = |number| Replicas::new(u32::try_from(number).unwrap());
-        VariantObservation {
-            variant: id(name),
-            accelerator: id("H100"),
-            gpus_per_replica: Gpus::new(1),
-            cost: HourlyCost::new(f64::from(cost)),
-            bounds,
-            current: count(ready + pending),
-            ready: count(ready),
-            replicas,
-        }
-    })
-}
-
-fn fleet() -> impl Strategy<Value = FleetObservation> {
-    let model = |namespace: &'static str, model: &'static str, variants: [&'static str; 3]| {
-        let variants = variants.map(|name| prop::option::weighted(0.8, variant(name)));
-        variants.prop_map(move |variants| ModelObservation {
-            model: id(model),
-            namespace: id(namespace),
-            demand: Demand::default(),
-            variants: variants.into_iter().flatten().collect(),
-        })
-    };
-    let chat = model("chat", "llama", ["a", "b", "c"]);
-    let other = model("chat", "qwen", ["d", "e", "f"]);
-    let same_names = model("code", "llama", ["a", "b", "c"]);
-    (chat, other, same_names).prop_map(|(a, b, c)| FleetObservation { models: vec![a, b, c] })
-}
-
-/// Steps in no order of time.
-fn steps() -> impl Strategy<Value = Vec<(Timestamp, FleetObservation)>> {
-    vec((time(), fleet()), 1..8)
-}
+use crate::arbitrary::{fleet, policy, prompt, steps, time};
 
 /// The same fleet with every list sorted by the next of the `keys`.
 fn reordered(mut fleet: FleetObservation, keys: &[u32]) -> FleetObservation {
