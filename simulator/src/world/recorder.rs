@@ -186,8 +186,9 @@ impl Observer for EngineLog<'_> {
     }
 
     fn token_gaps(&mut self, gap: Seconds, tokens: u64) {
-        // Saturation is at the histogram's limit, which grows with its values.
-        self.itl.saturating_record_n((Timestamp::ZERO + gap).as_nanos(), tokens);
+        // Unlike its saturating twin, this lets the histogram grow with its values.
+        let recorded = self.itl.record_n((Timestamp::ZERO + gap).as_nanos(), tokens);
+        recorded.expect("a histogram that grows takes every value");
     }
 
     fn finished(&mut self, id: RequestId, at: Timestamp, output_tokens: u32) {

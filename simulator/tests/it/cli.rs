@@ -1,5 +1,7 @@
 //! The command from outside: what it prints, what it writes, and the code with which it ends.
 
+use std::fs;
+
 use crate::workplace::{Finished, SCENARIO, TRACE, Workplace};
 
 fn sound() -> Workplace {
@@ -66,6 +68,13 @@ fn a_run_prints_a_table_and_writes_its_results() {
         ["summary.json", "run.json", "requests.parquet", "timeseries.parquet", "report.html"]
     {
         assert!(workplace.path().join("out/tiny").join(file).is_file(), "{file}");
+    }
+    let summary = fs::read_to_string(workplace.path().join("out/tiny/summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    assert_eq!(summary["requests"]["completed"], 3);
+    // A step of the plant takes 7 ms at least.
+    for latency in ["ttft_s", "tpot_s", "itl_s", "e2e_s"] {
+        assert!(summary[latency]["p50"].as_f64().unwrap() > 0.006, "{latency} in {summary}");
     }
 }
 
