@@ -14,6 +14,7 @@ use optimizer::observation::{
 };
 use optimizer::units::{Fraction, QueueLength, RequestRate, Timestamp};
 
+use crate::engine::ModelServer;
 use crate::fleet::{Fleet, ReplicaIdx};
 use crate::setup::{ControlSetup, ModelSetup};
 

@@ -22,6 +22,7 @@ use serde_json::Value;
 pub use self::path::{FieldPath, ParseFieldPathError, Segment};
 pub use self::place::Place;
 pub use self::problem::{Problem, Problems};
+pub use self::recover::{Guesses, Partial};
 
 use self::parse::Places;
 use self::place::Source;
@@ -81,6 +82,14 @@ impl Document {
     /// Every value that does not fit, every unknown and every missing field, as far as each can be
     /// told apart from the others: what a wrong value would have held is not judged.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Problems> {
+        let Partial { value, problems, .. } = self.read_partly();
+        Problems::reject(problems)?;
+        Ok(value.expect("a document without problems has a value"))
+    }
+
+    /// As [`read`](Self::read), but what can be read of a faulty document is there as well, so that
+    /// checks of meaning can go on and add their problems to the same report.
+    pub fn read_partly<T: DeserializeOwned>(&self) -> Partial<T> {
         recover::read(self)
     }
 
@@ -91,6 +100,15 @@ impl Document {
     pub fn problem(&self, path: &FieldPath, message: impl Into<String>) -> Problem {
         let value = path.find(&self.tree).map(problem::shown);
         Problem::new(path.clone(), value, message, self.place(path))
+    }
+
+    /// A problem with the name at `path`, which is none of the `known` ones. If one of them is
+    /// close, the advice is to take it.
+    pub fn unknown_name(&self, path: &FieldPath, known: &[String]) -> Problem {
+        let mut problem = self.problem(path, complaint::expected_one_of(known));
+        let written = path.find(&self.tree).and_then(Value::as_str);
+        problem.help = written.and_then(|name| complaint::advice(name, known));
+        problem
     }
 
     /// What reports call the document.

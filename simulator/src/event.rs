@@ -8,8 +8,8 @@ use crate::kernel;
 /// Everything that can happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The step under way in a replica ends.
-    StepEnds(ReplicaIdx),
+    /// A replica has something to tell: a first token, a finish.
+    Serves(ReplicaIdx),
     /// A replica has loaded its model.
     ReplicaStarts(ReplicaIdx),
     /// A draining replica has had its time.
@@ -36,7 +36,7 @@ impl kernel::Event for Event {
     /// looks sees the state after both; and what was seen is acted on last.
     fn rank(&self) -> u8 {
         match self {
-            Self::StepEnds(_) => 0,
+            Self::Serves(_) => 0,
             Self::ReplicaStarts(_) => 1,
             Self::DrainExpires(_) => 2,
             Self::Arrives { .. } => 3,

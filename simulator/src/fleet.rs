@@ -16,7 +16,7 @@ mod router;
 
 use optimizer::units::{Replicas, Seconds, Timestamp};
 
-use crate::engine::RequestId;
+use crate::engine::{ModelServer, RequestId};
 use crate::setup::VariantSetup;
 
 pub use replica::{Replica, State};
@@ -124,6 +124,18 @@ impl Fleet {
     /// The replicas of a variant that are not gone, oldest first.
     pub fn members(&self, variant: usize) -> impl Iterator<Item = (ReplicaIdx, &Replica)> {
         self.variants[variant].replicas.iter().map(|&idx| (idx, self.replica(idx)))
+    }
+
+    /// The number of [`Self::members`].
+    #[must_use]
+    pub fn num_members(&self, variant: usize) -> usize {
+        self.variants[variant].replicas.len()
+    }
+
+    /// One of [`Self::members`], by its place.
+    #[must_use]
+    pub fn member(&self, variant: usize, place: usize) -> ReplicaIdx {
+        self.variants[variant].replicas[place]
     }
 
     /// The ready replicas of a variant, oldest first.

@@ -10,23 +10,28 @@
 //!
 //! 1. [`kernel`]: the event loop, the agenda, and chance in named streams.
 //! 2. [`engine`]: one vLLM replica, and the plants that say how long a step takes.
-//! 3. [`workload`]: who asks, when, and for how many tokens.
-//! 4. [`setup`]: one run, with everything resolved.
-//! 5. [`records`]: what a run leaves behind.
-//! 6. [`fleet`]: replicas that start, serve, drain and go; the router.
-//! 7. [`control`]: from the world to an observation, through a scraper.
-//! 8. [`event`] and [`world`]: everything that can happen, and what follows from it.
-//! 9. [`document`]: YAML whose every value knows its place.
-//! 10. [`cli`]: the commands of `plimsoll`.
+//! 3. [`document`]: YAML whose every value knows its place.
+//! 4. [`catalog`]: GPUs, models, and how fast one runs on the other.
+//! 5. [`workload`]: who asks, when, and for how many tokens.
+//! 6. [`setup`] and [`scenario`]: one run, with everything resolved, and what a person wrote.
+//! 7. [`records`]: what a run leaves behind.
+//! 8. [`fleet`]: replicas that start, serve, drain and go; the router.
+//! 9. [`control`]: from the world to an observation, through a scraper.
+//! 10. [`event`] and [`world`]: everything that can happen, and what follows from it.
+//! 11. [`results`]: what is said about a run.
+//! 12. [`cli`]: the commands of `plimsoll`.
 
 pub mod kernel;
 pub mod engine;
+pub mod document;
+pub mod catalog;
 pub mod workload;
 pub mod setup;
+pub mod scenario;
 pub mod records;
 pub mod fleet;
 pub mod control;
 pub mod event;
 pub mod world;
-pub mod document;
+pub mod results;
 pub mod cli;

@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `plimsoll` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    simulator::cli::main()
+}

@@ -15,7 +15,7 @@ use optimizer::units::{Replicas, Timestamp};
 use optimizer::{Controller, Decision};
 
 use crate::control::{GatewayState, Scraper};
-use crate::engine::{Request, RequestId};
+use crate::engine::{ModelServer, Request, RequestId};
 use crate::event::Event;
 use crate::fleet::{Fleet, ReplicaIdx, State};
 use crate::kernel::{Agenda, EventKey, Pause, Process, run};
@@ -108,7 +108,7 @@ impl Process for World {
 
     fn handle(&mut self, now: Timestamp, event: Event, agenda: &mut Agenda<Event>) {
         match event {
-            Event::StepEnds(replica) => self.step_ends(now, replica, agenda),
+            Event::Serves(replica) => self.serves(now, replica, agenda),
             Event::ReplicaStarts(replica) => self.replica_starts(now, replica, agenda),
             Event::DrainExpires(replica) => self.drain_expires(now, replica, agenda),
             Event::Arrives { model } => self.arrives(now, model, agenda),
@@ -183,10 +183,11 @@ impl World {
         &mut self,
         now: Timestamp,
         id: RequestId,
-        replica: ReplicaIdx,
+        idx: ReplicaIdx,
         agenda: &mut Agenda<Event>,
     ) {
-        let server = self.fleet.replica_mut(replica);
+        self.advance(now, idx);
+        let server = self.fleet.replica_mut(idx);
         let record = self.recorder.request_mut(id);
         let request = Request {
             id,
@@ -194,38 +195,55 @@ impl World {
             output_tokens: record.output_tokens,
         };
         record.variant = Some(server.variant);
-        record.replica = Some(replica.0);
-        if server.engine.submit(request).is_err() {
+        record.replica = Some(idx.0);
+        let mut log = self.recorder.log(self.setup.variants[server.variant].model);
+        let refused = server.engine.submit(request, now, &mut log).is_err();
+        if refused {
+            let record = self.recorder.request_mut(id);
             record.outcome = Outcome::Rejected;
             record.end = Some(now);
             self.in_flight -= 1;
-        } else {
-            self.begin_step(now, replica, agenda);
         }
+        self.await_replica(idx, agenda);
     }
 
     // Replicas.
 
-    fn begin_step(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
+    /// Brings a replica to the present.
+    fn advance(&mut self, now: Timestamp, idx: ReplicaIdx) {
         let replica = self.fleet.replica_mut(idx);
-        let model = self.setup.variants[replica.variant].model;
-        let mut log = self.recorder.log(model);
-        if let Some(duration) = replica.engine.begin_step(now, &mut log) {
-            replica.step = Some(agenda.schedule(now + duration, Event::StepEnds(idx)));
+        let mut log = self.recorder.log(self.setup.variants[replica.variant].model);
+        replica.engine.advance(now, &mut log);
+        self.in_flight -= log.finished;
+    }
+
+    /// Brings every replica to the present, for whoever looks at how full its cache is.
+    fn advance_all(&mut self, now: Timestamp) {
+        for variant in 0..self.setup.variants.len() {
+            for place in 0..self.fleet.num_members(variant) {
+                self.advance(now, self.fleet.member(variant, place));
+            }
         }
     }
 
-    fn step_ends(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
+    /// Comes back when the replica has something to tell.
+    fn await_replica(&mut self, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
         let replica = self.fleet.replica_mut(idx);
-        let model = self.setup.variants[replica.variant].model;
-        replica.step = None;
-        let mut log = self.recorder.log(model);
-        replica.engine.end_step(now, &mut log);
-        self.in_flight -= log.finished;
+        if let Some(key) = replica.event.take() {
+            agenda.cancel(key);
+        }
+        let next = replica.engine.next_event();
+        replica.event = next.map(|at| agenda.schedule(at, Event::Serves(idx)));
+    }
+
+    fn serves(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
+        self.fleet.replica_mut(idx).event = None;
+        self.advance(now, idx);
+        let replica = self.fleet.replica(idx);
         if replica.state == State::Draining && replica.engine.is_idle() {
             self.let_go(now, idx, agenda);
         } else {
-            self.begin_step(now, idx, agenda);
+            self.await_replica(idx, agenda);
         }
         self.check_for_end(now, agenda);
     }
@@ -253,7 +271,7 @@ impl World {
     /// Ends a replica, and with it whatever it still had.
     fn let_go(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
         let replica = self.fleet.replica_mut(idx);
-        for key in replica.step.take().into_iter().chain(replica.deadline.take()) {
+        for key in replica.event.take().into_iter().chain(replica.deadline.take()) {
             agenda.cancel(key);
         }
         for id in self.fleet.release(idx, now) {
@@ -267,6 +285,7 @@ impl World {
     // Control.
 
     fn scrape(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
+        self.advance_all(now);
         let gateways: Vec<_> = self.gateways.iter().map(Gateway::report).collect();
         self.scraper.scrape(now, &self.fleet, &gateways, self.setup.variants.len());
         agenda.schedule(now + self.setup.control.scrape_interval, Event::Scrape);
@@ -324,6 +343,7 @@ impl World {
     // Records.
 
     fn sample(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
+        self.advance_all(now);
         let gateways: Vec<_> = self.gateways.iter().map(Gateway::report).collect();
         self.recorder.sample(now, &self.fleet, &gateways);
         agenda.schedule(now + self.setup.sample_interval, Event::Sample);

@@ -16,7 +16,7 @@ use crate::workload::trace::azure;
 
 /// Make traces: files that say when which requests arrive
 #[derive(Debug, Args)]
-pub struct TraceArgs {
+pub(super) struct TraceArgs {
     #[command(subcommand)]
     command: TraceCommand,
 }
@@ -27,7 +27,7 @@ impl TraceArgs {
     /// # Errors
     ///
     /// When the command fails; the error says at which file.
-    pub fn run(self) -> Result<()> {
+    pub(super) fn run(self) -> Result<()> {
         match self.command {
             TraceCommand::Synthesize(args) => args.run(),
         }

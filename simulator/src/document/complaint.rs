@@ -55,6 +55,11 @@ pub(super) fn expected_one_of(known: &[String]) -> String {
     }
 }
 
+/// The advice to take one of the `known` names, if `name` is close to it.
+pub(super) fn advice(name: &str, known: &[String]) -> Option<String> {
+    closest(name, known).map(|meant| format!("did you mean {meant}?"))
+}
+
 /// The one of the `known` names that `name` is most likely a slip of the pen for: at most one
 /// letter in three is wrong, missing, too many, or swapped with its neighbor.
 pub(super) fn closest<'a>(name: &str, known: &'a [String]) -> Option<&'a str> {

@@ -13,17 +13,47 @@ use serde_json::{Value, json};
 use serde_path_to_error::Segment as Step;
 
 use super::Document;
-use super::complaint::{Complaint, closest, expected_one_of};
+use super::complaint::{Complaint, advice, closest, expected_one_of};
 use super::path::{FieldPath, Segment};
-use super::problem::{Problem, Problems};
+use super::problem::Problem;
 
 /// How many errors are treated before the report goes out as it is. No one reads further.
 const MAX_ROUNDS: usize = 200;
 
-/// Reads the tree of `document` as a `T`.
-pub(super) fn read<T: DeserializeOwned>(document: &Document) -> Result<T, Problems> {
+/// What could be read of a document.
+#[derive(Debug)]
+pub struct Partial<T> {
+    /// The value, in which a stand-in may take the place of what does not fit. `None` if there is
+    /// no value that has every element of every list in its place.
+    pub value: Option<T>,
+    /// All that does not fit; nothing if the value is as it was written.
+    pub problems: Vec<Problem>,
+    /// The fields that are not as they were written.
+    pub guesses: Guesses,
+}
+
+/// The fields of a value that are not as they were written.
+#[derive(Debug, Default)]
+pub struct Guesses(BTreeSet<FieldPath>);
+
+impl Guesses {
+    /// Whether the field at `path` is no more than a guess: as a whole, in part, or because it lies
+    /// in one. A check of its meaning would tell nothing then.
+    pub fn cover(&self, path: &FieldPath) -> bool {
+        self.0.iter().any(|guess| guess.is_within(path) || path.is_within(guess))
+    }
+}
+
+/// Reads the tree of `document` as a `T`, as far as that goes.
+pub(super) fn read<T: DeserializeOwned>(document: &Document) -> Partial<T> {
     let error = match attempt::<T>(&document.tree) {
-        Ok(value) => return Ok(value),
+        Ok(value) => {
+            return Partial {
+                value: Some(value),
+                problems: Vec::new(),
+                guesses: Guesses::default(),
+            };
+        }
         Err(error) => error,
     };
     let recovery = Recovery {
@@ -32,7 +62,7 @@ pub(super) fn read<T: DeserializeOwned>(document: &Document) -> Result<T, Proble
         changed: BTreeSet::new(),
         problems: Vec::new(),
     };
-    Err(recovery.run::<T>(error))
+    recovery.run(error)
 }
 
 type ReadError = serde_path_to_error::Error<serde_json::Error>;
@@ -53,18 +83,27 @@ struct Field {
 }
 
 impl Recovery<'_> {
-    fn run<T: DeserializeOwned>(mut self, mut error: ReadError) -> Problems {
+    fn run<T: DeserializeOwned>(mut self, mut error: ReadError) -> Partial<T> {
+        let mut value = None;
         for _ in 0..MAX_ROUNDS {
             if !self.treat::<T>(&error) {
                 break;
             }
             match attempt::<T>(&self.working) {
-                Ok(_) => break,
+                Ok(read) => {
+                    value = Some(read);
+                    break;
+                }
                 Err(next) => error = next,
             }
         }
         // The first error is never the effect of a change, so there is a problem to report.
-        Problems::sorted(self.problems)
+        debug_assert!(!self.problems.is_empty(), "a document that does not read has a problem");
+        // Whoever checks the value finds its fields by their indices.
+        let is_element =
+            |path: &FieldPath| matches!(path.segments().last(), Some(Segment::Index(_)));
+        let value = value.filter(|_| !self.changed.iter().any(is_element));
+        Partial { value, problems: self.problems, guesses: Guesses(self.changed) }
     }
 
     /// Notes `error` and removes its cause. False if there is nothing left to read.
@@ -126,7 +165,7 @@ impl Recovery<'_> {
     }
 
     fn note_slip(&mut self, mut problem: Problem, name: &str, known: &[String]) {
-        problem.help = closest(name, known).map(|meant| format!("did you mean {meant}?"));
+        problem.help = advice(name, known);
         self.problems.push(problem);
     }
 

@@ -10,7 +10,7 @@ use super::path::{FieldPath, Segment, parse_index};
 use super::place::{Place, Source};
 use super::problem::{Problem, Problems, shown};
 
-/// What the source of every override is called in reports.
+/// What the source of an override is called in reports.
 const NAME: &str = "--set";
 
 impl Document {
@@ -26,8 +26,17 @@ impl Document {
     /// No assignment; a path through a value that has no fields, or to an element that a list does
     /// not have; a right side that is not YAML. The document is then as before.
     pub fn set(&mut self, assignment: &str) -> Result<(), Problems> {
+        self.set_by(NAME, assignment)
+    }
+
+    /// As [`set`](Self::set), for a flag that stands for an assignment. Reports call its source
+    /// `flag`.
+    ///
+    /// # Errors
+    /// As [`set`](Self::set).
+    pub fn set_by(&mut self, flag: &str, assignment: &str) -> Result<(), Problems> {
         let source = Arc::new(Source {
-            name: NAME.to_owned(),
+            name: flag.to_owned(),
             text: assignment.to_owned(),
             rank: self.overrides + 1,
         });

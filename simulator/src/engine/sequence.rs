@@ -2,6 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
+use super::step_time::Batch;
 use super::{Moment, Request};
 
 /// A request in the queue or in the batch.
@@ -39,35 +40,67 @@ impl Sequence {
     }
 
     /// Tokens that are known: the prompt and the output so far.
-    pub(super) fn tokens(&self) -> u32 {
+    pub(super) const fn tokens(&self) -> u32 {
         self.request.prompt_tokens + self.generated
     }
 
     /// Tokens that are known but not computed.
-    pub(super) fn needed(&self) -> u32 {
+    pub(super) const fn needed(&self) -> u32 {
         self.tokens() - self.computed
+    }
+
+    /// Books `chunk` of its tokens into a batch. As in vLLM they count as computed from now on,
+    /// before the batch runs.
+    ///
+    /// A sequence that has output and lacks only its newest token decodes; a preempted one that
+    /// comes back computes its prompt and its output again, which costs as a prefill does.
+    pub(super) fn book(&mut self, chunk: u32, batch: &mut Batch) {
+        self.scheduled = chunk;
+        if chunk == 0 {
+            return;
+        }
+        if self.generated > 0 && self.needed() == 1 {
+            batch.decode_sequences += 1;
+            batch.context_tokens += u64::from(self.tokens());
+        } else {
+            batch.prefill_tokens += chunk;
+        }
+        self.computed += chunk;
     }
 
     /// Whether the step under way ends with an output token: it does, unless it leaves a part of
     /// the prompt for later.
-    pub(super) fn produces_token(&self) -> bool {
+    pub(super) const fn produces_token(&self) -> bool {
         self.scheduled > 0 && self.computed == self.tokens()
+    }
+
+    /// Takes its computed tokens away, but not its output.
+    pub(super) fn reset(&mut self) {
+        self.computed = 0;
+        self.blocks = 0;
+        self.scheduled = 0;
     }
 }
 
 /// Names a sequence within its engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Handle(u32);
 
 /// The sequences of an engine, in slots that are used again.
-#[derive(Debug, Default)]
-pub(super) struct Sequences {
-    slots: Vec<Sequence>,
+#[derive(Debug)]
+pub(super) struct Slots<S> {
+    slots: Vec<S>,
     vacant: Vec<Handle>,
 }
 
-impl Sequences {
-    pub(super) fn insert(&mut self, sequence: Sequence) -> Handle {
+impl<S> Default for Slots<S> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), vacant: Vec::new() }
+    }
+}
+
+impl<S> Slots<S> {
+    pub(super) fn insert(&mut self, sequence: S) -> Handle {
         if let Some(handle) = self.vacant.pop() {
             self[handle] = sequence;
             handle
@@ -78,22 +111,22 @@ impl Sequences {
         }
     }
 
-    /// Gives the slot back. The handle must not be used again.
+    /// Gives the slot back. What it held can be read until the slot is used again.
     pub(super) fn remove(&mut self, handle: Handle) {
         self.vacant.push(handle);
     }
 }
 
-impl Index<Handle> for Sequences {
-    type Output = Sequence;
+impl<S> Index<Handle> for Slots<S> {
+    type Output = S;
 
-    fn index(&self, handle: Handle) -> &Sequence {
+    fn index(&self, handle: Handle) -> &S {
         &self.slots[handle.0 as usize]
     }
 }
 
-impl IndexMut<Handle> for Sequences {
-    fn index_mut(&mut self, handle: Handle) -> &mut Sequence {
+impl<S> IndexMut<Handle> for Slots<S> {
+    fn index_mut(&mut self, handle: Handle) -> &mut S {
         &mut self.slots[handle.0 as usize]
     }
 }

@@ -5,9 +5,12 @@
 
 mod linear;
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::ticks::Ticks;
 
-pub use linear::{Linear, LinearSeconds};
+pub use linear::Linear;
 
 /// What a batch consists of, as far as its time depends on it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,7 +90,8 @@ impl DecodeLaw {
 }
 
 /// The plants that exist.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub enum Plant {
     /// Linear in tokens, sequences and context.
     Linear(Linear),

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use optimizer::units::{Fraction, Timestamp};
 
 use super::blocks::BlockPool;
-use super::sequence::{Handle, Sequence, Sequences};
+use super::sequence::{Handle, Sequence, Slots};
 use super::{
     EngineArgs, EngineConfig, ModelServer, Moment, Observer, Rejection, Request, RequestId,
     StepTime, Ticks, TokenGaps,
@@ -20,7 +20,7 @@ pub struct Stepwise<P> {
     args: EngineArgs,
     plant: P,
     blocks: BlockPool,
-    sequences: Sequences,
+    sequences: Slots<Sequence>,
     /// In the order of admission: the last one is the first to be evicted.
     running: Vec<Handle>,
     waiting: VecDeque<Handle>,
@@ -36,7 +36,7 @@ impl<P: StepTime> Stepwise<P> {
             args,
             plant,
             blocks: BlockPool::new(args.num_gpu_blocks, args.block_size),
-            sequences: Sequences::default(),
+            sequences: Slots::default(),
             running: Vec::new(),
             waiting: VecDeque::new(),
             step_end: None,
@@ -119,7 +119,7 @@ impl<P: StepTime> ModelServer for Stepwise<P> {
     fn abort_all(&mut self) -> Vec<RequestId> {
         let handles = self.running.drain(..).chain(self.waiting.drain(..));
         let lost = handles.map(|handle| self.sequences[handle].request.id).collect();
-        self.sequences = Sequences::default();
+        self.sequences = Slots::default();
         self.blocks = BlockPool::new(self.args.num_gpu_blocks, self.args.block_size);
         self.step_end = None;
         lost
@@ -137,4 +137,3 @@ impl<P: StepTime> ModelServer for Stepwise<P> {
         self.blocks.usage()
     }
 }
-

@@ -4,22 +4,25 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use optimizer::units::Seconds;
+
 use super::step_time::Linear;
 use super::*;
 
 /// Remembers what it is told.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Log {
-    scheduled: Vec<u32>,
+    scheduled: Vec<(u32, Timestamp)>,
     preempted: Vec<u32>,
     first: BTreeMap<u32, Timestamp>,
-    finished: BTreeMap<u32, (Timestamp, u32)>,
-    gaps: Vec<(f64, u64)>,
+    finished: Vec<(u32, Timestamp, u32)>,
+    /// How many gaps of each length there were.
+    gaps: BTreeMap<Ticks, u64>,
 }
 
 impl Observer for Log {
-    fn scheduled(&mut self, id: RequestId, _: Timestamp) {
-        self.scheduled.push(id.0);
+    fn scheduled(&mut self, id: RequestId, at: Timestamp) {
+        self.scheduled.push((id.0, at));
     }
 
     fn preempted(&mut self, id: RequestId) {
@@ -30,12 +33,28 @@ impl Observer for Log {
         assert!(self.first.insert(id.0, at).is_none(), "{id:?} has two first tokens");
     }
 
-    fn token_gaps(&mut self, gap: Seconds, count: u64) {
-        self.gaps.push((gap.value(), count));
+    fn token_gaps(&mut self, gaps: TokenGaps) {
+        for step in 0..gaps.steps {
+            let gap = gaps.first + gaps.growth.times(step);
+            *self.gaps.entry(gap).or_default() += gaps.sequences;
+        }
     }
 
     fn finished(&mut self, id: RequestId, at: Timestamp, output_tokens: u32) {
-        assert!(self.finished.insert(id.0, (at, output_tokens)).is_none(), "{id:?} ends twice");
+        self.finished.push((id.0, at, output_tokens));
+    }
+}
+
+impl Log {
+    fn end(&self, id: u32) -> (f64, u32) {
+        let mut ends = self.finished.iter().filter(|(finished, ..)| *finished == id);
+        let &(_, at, tokens) = ends.next().unwrap();
+        assert!(ends.next().is_none(), "{id} ends twice");
+        (at.as_seconds(), tokens)
+    }
+
+    fn gaps(&self) -> Vec<(f64, u64)> {
+        self.gaps.iter().map(|(gap, &count)| (gap.as_seconds().value(), count)).collect()
     }
 }
 
@@ -55,176 +74,240 @@ const ROOMY: EngineArgs = EngineArgs {
     num_gpu_blocks: 101,
 };
 
-fn engine(config: EngineArgs, requests: &[(u32, u32)]) -> Engine<Linear> {
-    let mut engine = Engine::new(config.try_into().unwrap(), PLANT);
-    for (id, &(prompt_tokens, output_tokens)) in requests.iter().enumerate() {
-        let id = RequestId(u32::try_from(id).unwrap());
-        engine.submit(Request { id, prompt_tokens, output_tokens }).unwrap();
-    }
-    engine
+fn config(args: EngineArgs) -> EngineConfig {
+    args.try_into().unwrap()
 }
 
-/// Steps until idle and returns the log and the step times.
-fn run(engine: &mut Engine<Linear>) -> (Log, Vec<f64>) {
-    let (mut log, mut steps, mut now) = (Log::default(), Vec::new(), Timestamp::ZERO);
-    while let Some(step) = engine.begin_step(now, &mut log) {
-        now += step;
-        engine.end_step(now, &mut log);
-        steps.push(step.value());
-        assert!(steps.len() < 100_000, "no end in sight");
+/// An arrival: when, prompt tokens, output tokens.
+type Arrival = (Timestamp, u32, u32);
+
+/// Serves `arrivals`, looking at the server at each of `glances` as well, and returns what it told
+/// and what was seen: running, waiting, KV use.
+fn serve(
+    server: &mut impl ModelServer,
+    arrivals: &[Arrival],
+    glances: &[Timestamp],
+) -> (Log, Vec<(usize, usize, Fraction)>) {
+    let (mut log, mut seen) = (Log::default(), Vec::new());
+    let mut arrivals = (0..).zip(arrivals).peekable();
+    let mut glances = glances.iter().peekable();
+    loop {
+        let event = server.next_event();
+        let arrival = arrivals.peek().map(|&(_, &(at, ..))| at);
+        let glance = glances.peek().map(|&&at| at);
+        let Some(now) = [event, arrival, glance].into_iter().flatten().min() else { break };
+        server.advance(now, &mut log);
+        while let Some(&(id, &(at, prompt_tokens, output_tokens))) = arrivals.peek() {
+            if at > now {
+                break;
+            }
+            arrivals.next();
+            let request = Request { id: RequestId(id), prompt_tokens, output_tokens };
+            server.advance(now, &mut log);
+            server.submit(request, now, &mut log).unwrap();
+        }
+        if glance == Some(now) {
+            glances.next();
+            seen.push((server.num_running(), server.num_waiting(), server.kv_usage()));
+        }
     }
-    (log, steps)
+    assert!(server.is_idle());
+    assert_eq!(server.kv_usage(), Fraction::ZERO);
+    (log, seen)
 }
+
+/// Serves requests that are all there at the start, with both engines, which must agree.
+fn run(args: EngineArgs, requests: &[(u32, u32)]) -> Log {
+    let arrivals: Vec<Arrival> =
+        requests.iter().map(|&(prompt, output)| (Timestamp::ZERO, prompt, output)).collect();
+    let (log, _) = serve(&mut Engine::new(config(args), PLANT), &arrivals, &[]);
+    let (reference, _) = serve(&mut Stepwise::new(config(args), PLANT), &arrivals, &[]);
+    assert_eq!(log, reference);
+    log
+}
+
+/// The first request of a batch begins before the others have arrived. So stories in which several
+/// begin together open with one that is over after its first step, of 1.001 s.
+const OPENER: (u32, u32) = (1, 1);
+const OPEN: f64 = 1.001;
 
 #[test]
 fn a_request_takes_one_step_for_its_prompt_and_one_for_each_further_token() {
-    let mut engine = engine(ROOMY, &[(50, 3)]);
-    let (log, steps) = run(&mut engine);
-    assert_eq!(steps, [1.05, 1.0, 1.0]);
+    let log = run(ROOMY, &[(50, 3)]);
     assert_eq!(log.first[&0], Timestamp::from_seconds(1.05));
-    assert_eq!(log.finished[&0], (Timestamp::from_seconds(3.05), 3));
-    assert_eq!(log.gaps, [(1.0, 1), (1.0, 1)]);
+    assert_eq!(log.end(0), (3.05, 3));
+    assert_eq!(log.gaps(), [(1.0, 2)]);
 }
 
 #[test]
 fn a_prompt_beyond_the_budget_is_cut_into_chunks() {
-    let mut engine = engine(ROOMY, &[(250, 1)]);
-    let (log, steps) = run(&mut engine);
-    assert_eq!(steps, [1.1, 1.1, 1.05]);
-    assert_eq!(log.finished[&0].1, 1);
+    // Steps of 100, 100 and 50 tokens.
+    let log = run(ROOMY, &[(250, 1)]);
+    assert_eq!(log.end(0), (3.25, 1));
     assert!(log.gaps.is_empty());
 }
 
 #[test]
 fn running_sequences_come_first_and_the_rest_of_the_budget_goes_to_prompts() {
-    // Step 1: all 90 of request 0 and 10 of request 1. Step 2: one token of request 0, then 99 of
-    // request 1. Step 3: the last 41 of request 1.
-    let mut engine = engine(ROOMY, &[(90, 3), (150, 1)]);
-    let (log, steps) = run(&mut engine);
-    assert_eq!(steps, [1.1, 1.099, 1.041]);
-    assert_eq!(log.first[&0], Timestamp::from_seconds(1.1));
-    assert_eq!(log.first[&1], Timestamp::from_seconds(3.24));
+    // All 90 tokens of request 1 and 10 of request 2; then one of 1 and 99 of 2; then one of 1 and
+    // the last 41 of 2.
+    let log = run(ROOMY, &[OPENER, (90, 3), (150, 1)]);
+    let after = |seconds: f64| Timestamp::from_seconds(OPEN + seconds);
+    assert_eq!(log.first[&1], after(1.1));
+    assert_eq!(log.first[&2], after(1.1 + 1.099 + 1.041));
+    assert_eq!(log.end(1).0, log.end(2).0);
 }
 
 #[test]
 fn at_most_max_num_seqs_run_at_once() {
-    let config = EngineArgs { max_num_seqs: 2, ..ROOMY };
-    let mut engine = engine(config, &[(10, 2), (10, 2), (10, 2)]);
-    let (_, steps) = run(&mut engine);
-    assert_eq!(steps, [1.02, 1.0, 1.01, 1.0]);
+    let args = EngineArgs { max_num_seqs: 2, ..ROOMY };
+    let log = run(args, &[OPENER, (10, 2), (10, 2), (10, 2)]);
+    let scheduled: Vec<_> = log.scheduled.iter().map(|(_, at)| at.as_seconds()).collect();
+    assert_eq!(scheduled, [0.0, OPEN, OPEN, OPEN + 1.02 + 1.0]);
 }
 
 #[test]
 fn the_head_of_the_queue_blocks_those_behind_it() {
-    // Ten usable blocks: request 0 takes 5, request 1 would need 6, request 2 would fit but waits.
-    let config = EngineArgs { num_gpu_blocks: 11, max_model_len: 160, ..ROOMY };
-    let mut engine = engine(config, &[(70, 3), (90, 1), (10, 1)]);
-    let mut log = Log::default();
-    engine.begin_step(Timestamp::ZERO, &mut log).unwrap();
-    assert_eq!((engine.num_running(), engine.num_waiting()), (1, 2));
-    assert_eq!(engine.kv_usage(), Fraction::new(0.5));
-    engine.end_step(Timestamp::from_seconds(1.0), &mut log);
-    run(&mut engine);
-    assert_eq!(engine.kv_usage(), Fraction::ZERO);
+    // Ten usable blocks: request 1 takes 5, request 2 would need 6, request 3 would fit but waits.
+    let args = EngineArgs { num_gpu_blocks: 11, max_model_len: 160, ..ROOMY };
+    let log = run(args, &[OPENER, (70, 3), (90, 1), (10, 1)]);
+    let scheduled: Vec<_> = log.scheduled.iter().map(|&(id, at)| (id, at.as_seconds())).collect();
+    let free = OPEN + 1.07 + 1.0 + 1.0;
+    assert_eq!(scheduled, [(0, 0.0), (1, OPEN), (2, free), (3, free)]);
 }
 
 #[test]
 fn preemption_evicts_the_youngest_keeps_its_output_and_lets_nobody_enter() {
-    // Four usable blocks. Requests 0 and 1 hold two each and fill them after two output tokens.
-    // The third evicts request 1, which comes back when request 0 has left.
-    let config = EngineArgs { num_gpu_blocks: 5, max_model_len: 64, ..ROOMY };
-    let mut engine = engine(config, &[(31, 4), (31, 4), (1, 1)]);
-    let (log, steps) = run(&mut engine);
-    assert_eq!(log.preempted, [1]);
-    assert_eq!(log.scheduled, [0, 1, 2]);
-    // 62 prompt tokens; a decode; request 0 alone, twice (the step that preempted admits nobody,
-    // and after it only one block is free); then request 1 computes its 33 tokens again, and
-    // request 2 enters beside it.
-    assert_eq!(steps[..4], [1.062, 1.0, 1.0, 1.0]);
-    assert!((steps[4] - 1.034).abs() < 1e-12, "{steps:?}");
-    assert_eq!(log.finished[&0].1, 4);
-    assert_eq!(log.finished[&1].1, 4);
+    // Four usable blocks. Requests 1 and 2 hold two each and fill them after two output tokens.
+    // The third evicts request 2, which comes back when request 1 has left.
+    let args = EngineArgs { num_gpu_blocks: 5, max_model_len: 64, ..ROOMY };
+    let log = run(args, &[OPENER, (31, 4), (31, 4), (1, 1)]);
+    assert_eq!(log.preempted, [2]);
+    let scheduled: Vec<_> = log.scheduled.iter().map(|(id, _)| *id).collect();
+    assert_eq!(scheduled, [0, 1, 2, 3]);
+    // 62 prompt tokens; a decode; request 1 alone, twice (the step that preempted admits nobody,
+    // and after it only one block is free); then request 2 computes its 33 tokens again, and
+    // request 3 enters beside it.
+    let back = OPEN + 1.062 + 1.0 + 1.0 + 1.0;
+    let (end, tokens) = log.end(1);
+    assert!((end - back).abs() < 1e-9 && tokens == 4, "{end}");
+    assert!((log.first[&3].as_seconds() - (back + 1.034)).abs() < 1e-9);
+    let (end, tokens) = log.end(2);
+    assert!((end - (back + 1.034 + 1.0)).abs() < 1e-9 && tokens == 4, "{end}");
     // Its first token is not observed again: the stall is one long gap.
-    assert!(log.gaps.iter().any(|&(gap, count)| (gap - 3.034).abs() < 1e-9 && count == 1));
+    let (longest, count) = *log.gaps().last().unwrap();
+    assert!((longest - 3.034).abs() < 1e-9 && count == 1, "{longest}");
 }
 
 #[test]
 fn output_is_cut_to_the_context_and_a_prompt_that_fills_it_is_refused() {
-    let config = EngineArgs { max_model_len: 20, ..ROOMY };
-    let mut engine = engine(config, &[(15, 100)]);
-    let id = RequestId(1);
-    assert_eq!(
-        engine.submit(Request { id, prompt_tokens: 20, output_tokens: 1 }),
-        Err(Rejection::PromptTooLong { prompt: 20, context: 20 })
-    );
-    let (log, _) = run(&mut engine);
-    assert_eq!(log.finished[&0].1, 5);
+    let args = EngineArgs { max_model_len: 20, ..ROOMY };
+    assert_eq!(run(args, &[(15, 100)]).end(0).1, 5);
+
+    let request = Request { id: RequestId(1), prompt_tokens: 20, output_tokens: 1 };
+    let mut log = Log::default();
+    let refused = Err(Rejection::PromptTooLong { prompt: 20, context: 20 });
+    let mut engine = Engine::new(config(args), PLANT);
+    assert_eq!(engine.submit(request, Timestamp::ZERO, &mut log), refused);
+    let mut reference = Stepwise::new(config(args), PLANT);
+    assert_eq!(reference.submit(request, Timestamp::ZERO, &mut log), refused);
 }
 
 #[test]
 fn arguments_with_which_no_engine_starts_are_refused() {
-    for (config, message) in [
+    for (args, message) in [
         (EngineArgs { block_size: 0, ..ROOMY }, "blockSize must be at least 1"),
         (EngineArgs { max_num_seqs: 101, ..ROOMY }, "must not be below maxNumSeqs (101)"),
         (EngineArgs { max_model_len: 1601, ..ROOMY }, "the 1600 tokens that the KV cache holds"),
     ] {
-        let error = EngineConfig::try_from(config).unwrap_err().to_string();
+        let error = EngineConfig::try_from(args).unwrap_err().to_string();
         assert!(error.contains(message), "{error}");
     }
 }
 
 #[test]
 fn a_dead_engine_names_what_it_lost() {
-    let config = EngineArgs { max_num_seqs: 1, ..ROOMY };
-    let mut engine = engine(config, &[(10, 2), (10, 2)]);
-    engine.begin_step(Timestamp::ZERO, &mut Log::default());
-    assert_eq!(engine.abort_all(), [RequestId(0), RequestId(1)]);
-    assert!(engine.is_idle());
-    assert_eq!(engine.kv_usage(), Fraction::ZERO);
+    fn check(server: &mut impl ModelServer) {
+        let mut log = Log::default();
+        for id in 0..3 {
+            let request = Request { id: RequestId(id), prompt_tokens: 10, output_tokens: 2 };
+            server.submit(request, Timestamp::ZERO, &mut log).unwrap();
+        }
+        server.advance(Timestamp::from_seconds(1.5), &mut log);
+        assert_eq!(server.abort_all(), [RequestId(0), RequestId(1), RequestId(2)]);
+        assert!(server.is_idle());
+        assert_eq!(server.kv_usage(), Fraction::ZERO);
+        assert_eq!(server.next_event(), None);
+    }
+    let args = EngineArgs { max_num_seqs: 2, ..ROOMY };
+    check(&mut Engine::new(config(args), PLANT));
+    check(&mut Stepwise::new(config(args), PLANT));
+}
+
+/// A plant in which every part of the batch costs something odd.
+fn plant() -> impl Strategy<Value = Linear> {
+    (1..50_000_u32, 0..2_000_u32, 0..3_000_u32, 0..200_u32).prop_map(|(c0, c1, c2, c3)| {
+        let micros = |value: u32| Seconds::new(f64::from(value) * 1.234_567e-6);
+        Linear {
+            base: micros(c0),
+            per_prefill_token: micros(c1),
+            per_decode_sequence: micros(c2),
+            per_context_token: Seconds::new(f64::from(c3) * 1.7e-9),
+        }
+    })
+}
+
+/// Engine arguments from roomy to so tight that nearly every step preempts.
+fn args() -> impl Strategy<Value = EngineArgs> {
+    (8..300_u32, 1..24_u32, 1..40_u32, 0..120_u32).prop_map(|(budget, seqs, block_size, spare)| {
+        let max_model_len = 200;
+        EngineArgs {
+            max_num_batched_tokens: budget,
+            max_num_seqs: seqs.min(budget),
+            max_model_len,
+            block_size,
+            num_gpu_blocks: 1 + max_model_len.div_ceil(block_size) + spare,
+        }
+    })
 }
 
 proptest! {
-    /// Whatever comes: every request ends once with all its tokens, the batch keeps its limits, no
-    /// block is lost, and every token after a first is one gap.
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// The engine that jumps and the one that walks do the same at the same time, and look the same
+    /// whenever one looks.
     #[test]
-    fn nothing_is_lost_on_any_workload(
-        requests in prop::collection::vec((1..150_u32, 1..60_u32), 1..40),
-        budget in 8..200_u32,
-        max_num_seqs in 1..8_u32,
-        blocks in 16..64_u32,
+    fn jumping_is_walking(
+        args in args(),
+        plant in plant(),
+        requests in prop::collection::vec((0..400_000_u64, 1..190_u32, 1..120_u32), 1..60),
+        glances in prop::collection::vec(0..20_000_000_u64, 0..20),
     ) {
-        let config = EngineArgs {
-            max_num_batched_tokens: budget,
-            max_num_seqs,
-            max_model_len: 240,
-            block_size: 16,
-            num_gpu_blocks: blocks,
-        };
-        let mut engine = engine(config, &requests);
-        let (mut log, mut now) = (Log::default(), Timestamp::ZERO);
-        while let Some(step) = engine.begin_step(now, &mut log) {
-            let scheduled: u32 =
-                engine.running.iter().map(|&h| engine.sequences[h].scheduled).sum();
-            prop_assert!(scheduled > 0 && scheduled <= budget);
-            prop_assert!(engine.running.len() <= max_num_seqs as usize);
-            let held: u32 = engine.running.iter().map(|&h| engine.sequences[h].blocks).sum();
-            prop_assert_eq!(held + engine.blocks.num_free(), blocks - 1);
-            for &handle in &engine.running {
-                let sequence = &engine.sequences[handle];
-                prop_assert_eq!(sequence.blocks, sequence.computed.div_ceil(16));
-            }
-            now += step;
-            engine.end_step(now, &mut log);
-        }
-        prop_assert_eq!(engine.blocks.num_free(), blocks - 1);
-        prop_assert_eq!(log.finished.len(), requests.len());
-        prop_assert_eq!(log.scheduled.len(), requests.len());
-        let mut gaps = 0;
-        for (id, &(prompt, output)) in requests.iter().enumerate() {
-            let (_, generated) = log.finished[&u32::try_from(id).unwrap()];
-            prop_assert_eq!(generated, output.min(240 - prompt));
-            gaps += u64::from(generated - 1);
-        }
-        prop_assert_eq!(log.gaps.iter().map(|&(_, count)| count).sum::<u64>(), gaps);
+        let mut now = 0;
+        let arrivals: Vec<Arrival> = requests
+            .into_iter()
+            .map(|(gap, prompt, output)| {
+                // Every third one comes together with the one before.
+                now += if gap % 3 == 0 { 0 } else { gap * 1_000 };
+                (Timestamp::from_nanos(now), prompt, output)
+            })
+            .collect();
+        let mut glances: Vec<_> =
+            glances.into_iter().map(|micros| Timestamp::from_nanos(micros * 1_000)).collect();
+        glances.sort_unstable();
+        glances.dedup();
+        let jumped = serve(&mut Engine::new(config(args), plant), &arrivals, &glances);
+        let walked = serve(&mut Stepwise::new(config(args), plant), &arrivals, &glances);
+        prop_assert_eq!(&jumped, &walked);
+
+        // Nothing is lost: every request ends once with its tokens, one gap for each after the
+        // first.
+        let (log, _) = jumped;
+        let wanted: Vec<_> = arrivals.iter().map(|&(_, p, o)| o.min(200 - p)).collect();
+        let mut ended: Vec<_> = log.finished.iter().map(|&(id, _, tokens)| (id, tokens)).collect();
+        ended.sort_unstable();
+        prop_assert_eq!(ended, (0..).zip(wanted.iter().copied()).collect::<Vec<_>>());
+        let gaps: u64 = log.gaps.values().sum();
+        prop_assert_eq!(gaps, wanted.iter().map(|&tokens| u64::from(tokens) - 1).sum::<u64>());
     }
 }

@@ -45,6 +45,12 @@ impl Ticks {
         Seconds::new(self.0 as f64 / TICKS_PER_SECOND)
     }
 
+    /// From whole nanoseconds, cut to the range.
+    #[must_use]
+    pub const fn from_nanos(nanos: u64) -> Self {
+        Self(nanos.saturating_mul(1 << TICKS_PER_NANO_LOG2))
+    }
+
     /// The span cut to whole nanoseconds.
     #[must_use]
     pub const fn as_nanos(self) -> u64 {

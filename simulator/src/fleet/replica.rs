@@ -31,8 +31,8 @@ pub struct Replica {
     pub created: Timestamp,
     /// Its engine.
     pub engine: Engine<Plant>,
-    /// The end of the step under way.
-    pub step: Option<EventKey>,
+    /// When it has something to tell.
+    pub event: Option<EventKey>,
     /// The end of its cold start or of its drain timeout.
     pub deadline: Option<EventKey>,
 }
@@ -44,7 +44,7 @@ impl Replica {
             state: State::Starting,
             created: now,
             engine: Engine::new(setup.engine, setup.plant.clone()),
-            step: None,
+            event: None,
             deadline: None,
         }
     }

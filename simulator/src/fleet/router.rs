@@ -1,6 +1,7 @@
 //! Which replica gets a request.
 
 use super::{Fleet, ReplicaIdx};
+use crate::engine::ModelServer;
 
 impl Fleet {
     /// The ready replica of a model with the fewest requests in flight, over all its variants; of

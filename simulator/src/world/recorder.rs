@@ -5,7 +5,7 @@ use optimizer::VariantDecision;
 use optimizer::units::{Replicas, Seconds, Timestamp, Tokens};
 
 use crate::control::GatewayState;
-use crate::engine::{Observer, RequestId};
+use crate::engine::{ModelServer, Observer, RequestId, Ticks, TokenGaps};
 use crate::fleet::Fleet;
 use crate::records::{
     ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, VariantRecord,
@@ -185,9 +185,21 @@ impl Observer for EngineLog<'_> {
         self.request(id).first_token = Some(at);
     }
 
-    fn token_gaps(&mut self, gap: Seconds, tokens: u64) {
-        // Saturation is at the histogram's limit, which grows with its values.
-        self.itl.saturating_record_n((Timestamp::ZERO + gap).as_nanos(), tokens);
+    /// A run of steps is recorded bucket by bucket, not step by step.
+    fn token_gaps(&mut self, gaps: TokenGaps) {
+        let TokenGaps { first, growth, steps, sequences } = gaps;
+        let mut done = 0;
+        while done < steps {
+            let gap = first + growth.times(done);
+            let bucket_end = self.itl.next_non_equivalent(gap.as_nanos());
+            let last_tick = Ticks::from_nanos(bucket_end).get() - 1;
+            let further = (last_tick - gap.get()).checked_div(growth.get());
+            let count = further.map_or(steps - done, |further| (further + 1).min(steps - done));
+            // Unlike its saturating twin, this lets the histogram grow with its values.
+            let recorded = self.itl.record_n(gap.as_nanos(), count * sequences);
+            recorded.expect("a histogram that grows takes every value");
+            done += count;
+        }
     }
 
     fn finished(&mut self, id: RequestId, at: Timestamp, output_tokens: u32) {

@@ -2,5 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
+mod workplace;
+
+mod cli;
+mod conservation;
+mod determinism;
 mod layering;
+mod scenarios;
 mod theory;

@@ -1,6 +1,6 @@
 //! Batch formation: who computes how many tokens in the next step.
 
-use super::super::sequence::{Handle, Sequence};
+use super::super::sequence::Handle;
 use super::super::step_time::{Batch, StepTime};
 use super::super::{Moment, Observer};
 use super::Stepwise;
@@ -40,7 +40,7 @@ impl<P: StepTime> Stepwise<P> {
                 }
                 *budget -= chunk;
             }
-            self.book(handle, chunk, batch);
+            self.sequences[handle].book(chunk, batch);
             idx += 1;
         }
         preempted
@@ -68,8 +68,8 @@ impl<P: StepTime> Stepwise<P> {
             *budget -= chunk;
             self.waiting.pop_front();
             self.running.push(handle);
-            self.book(handle, chunk, batch);
             let sequence = &mut self.sequences[handle];
+            sequence.book(chunk, batch);
             if !sequence.admitted {
                 sequence.admitted = true;
                 observer.scheduled(sequence.request.id, now.timestamp());
@@ -88,40 +88,15 @@ impl<P: StepTime> Stepwise<P> {
         fits
     }
 
-    /// Books `chunk` tokens of a sequence into the batch. As in vLLM they count as computed from
-    /// now on, before the batch runs.
-    fn book(&mut self, handle: Handle, chunk: u32, batch: &mut Batch) {
-        let sequence = &mut self.sequences[handle];
-        sequence.scheduled = chunk;
-        if chunk == 0 {
-            return;
-        }
-        if is_decode(sequence) {
-            batch.decode_sequences += 1;
-            batch.context_tokens += u64::from(sequence.tokens());
-        } else {
-            batch.prefill_tokens += chunk;
-        }
-        sequence.computed += chunk;
-    }
-
     /// Takes everything but its output from the youngest running sequence and puts it at the head
     /// of the queue.
     fn preempt_youngest(&mut self, observer: &mut impl Observer) -> Handle {
         let victim = self.running.pop().expect("a sequence that needs blocks is running");
         let sequence = &mut self.sequences[victim];
         self.blocks.free(sequence.blocks);
-        sequence.blocks = 0;
-        sequence.computed = 0;
-        sequence.scheduled = 0;
+        sequence.reset();
         observer.preempted(sequence.request.id);
         self.waiting.push_front(victim);
         victim
     }
-}
-
-/// A sequence that has output and lacks only its newest token decodes; a preempted one that comes
-/// back computes its prompt and its output again, which costs as a prefill does.
-fn is_decode(sequence: &Sequence) -> bool {
-    sequence.generated > 0 && sequence.needed() == 1
 }

@@ -1,0 +1,176 @@
+//! The sequences that decode: all at once, on a clock of their own.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::super::sequence::{Handle, Sequence};
+use super::super::step_time::Batch;
+use super::member::Members;
+
+/// All decoding sequences of an engine.
+///
+/// In every step each of them gets a token. So what changes from step to step is common to all (the
+/// clock `step`), and what differs between them is constant: when each finishes, and the phase in
+/// which it takes its next block.
+#[derive(Debug)]
+pub(super) struct Decoding {
+    /// Decode steps that have ended.
+    step: u64,
+    count: u32,
+    /// Tokens of all decoding sequences, known before the next step.
+    tokens: u64,
+    /// `phases[p]`: sequences that take a block in steps whose number is p modulo the block size.
+    phases: Vec<u32>,
+    /// The next to finish; of equals, the first admitted. An entry goes stale when its sequence is
+    /// preempted.
+    finishes: BinaryHeap<Reverse<Finish>>,
+}
+
+/// Compared field by field, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Finish {
+    step: u64,
+    admission: Option<u64>,
+    handle: Handle,
+}
+
+impl Decoding {
+    pub(super) fn new(block_size: u32) -> Self {
+        Self {
+            step: 0,
+            count: 0,
+            tokens: 0,
+            phases: vec![0; block_size as usize],
+            finishes: BinaryHeap::new(),
+        }
+    }
+
+    pub(super) const fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// What the next step computes for them.
+    pub(super) fn batch(&self) -> Batch {
+        Batch { prefill_tokens: 0, decode_sequences: self.count, context_tokens: self.tokens }
+    }
+
+    /// Takes in a sequence that has output and lacks only its newest token.
+    pub(super) fn insert(&mut self, handle: Handle, members: &mut Members) {
+        let member = &mut members[handle];
+        let remaining = member.state.output_tokens - member.state.generated;
+        let step = self.step + u64::from(remaining);
+        member.finish_step = Some(step);
+        self.count += 1;
+        self.tokens += u64::from(member.state.tokens());
+        let phase = self.phase(member.state.tokens());
+        self.phases[phase] += 1;
+        self.finishes.push(Reverse(Finish { step, admission: member.admission, handle }));
+    }
+
+    /// Takes out a sequence, if it is one of these, and brings its state up to date.
+    pub(super) fn remove(&mut self, handle: Handle, members: &mut Members) -> bool {
+        let member = &mut members[handle];
+        let Some(finish_step) = member.finish_step.take() else { return false };
+        let state = &mut member.state;
+        state.generated = state.output_tokens - remaining(finish_step, self.step);
+        state.computed = state.tokens() - 1;
+        state.blocks = state.computed.div_ceil(self.block_size());
+        self.count -= 1;
+        self.tokens -= u64::from(state.tokens());
+        let phase = self.phase(state.tokens());
+        self.phases[phase] -= 1;
+        true
+    }
+
+    /// Blocks that one of these sequences takes in the next step: one, when the tokens that it has
+    /// computed fill its blocks.
+    pub(super) fn blocks_in_next_step(&self, handle: Handle, members: &Members) -> Option<u32> {
+        let Sequence { request, output_tokens, .. } = &members[handle].state;
+        let finish_step = members[handle].finish_step?;
+        let tokens = request.prompt_tokens + output_tokens - remaining(finish_step, self.step);
+        Some(u32::from((tokens - 1).is_multiple_of(self.block_size())))
+    }
+
+    /// Blocks that `steps` steps take, the first of which is `ahead` steps away.
+    pub(super) fn block_demand(&self, ahead: u64, steps: u64) -> u64 {
+        let period = self.phases.len() as u64;
+        let rest = (0..steps % period).map(|step| self.takers(ahead + step));
+        steps / period * u64::from(self.count) + rest.sum::<u64>()
+    }
+
+    /// The most steps, up to `limit`, that `free` blocks allow, the first of them `ahead` away.
+    pub(super) fn steps_with(&self, free: u64, ahead: u64, limit: u64) -> u64 {
+        let (period, count) = (self.phases.len() as u64, u64::from(self.count.max(1)));
+        let rounds = free / count;
+        // Every `period` steps take `count` blocks. Far from full that settles it.
+        if rounds > limit / period {
+            return limit;
+        }
+        let mut left = free - rounds * count;
+        let mut steps = rounds * period;
+        while steps < limit {
+            match left.checked_sub(self.takers(ahead + steps)) {
+                Some(rest) => left = rest,
+                None => break,
+            }
+            steps += 1;
+        }
+        steps.min(limit)
+    }
+
+    /// Lets every decoding sequence take `steps` steps.
+    pub(super) fn advance(&mut self, steps: u64) {
+        self.step += steps;
+        self.tokens += steps * u64::from(self.count);
+    }
+
+    /// Steps until the next one finishes; `None` when nothing decodes.
+    pub(super) fn steps_to_finish(&mut self, members: &Members) -> Option<u64> {
+        self.next_finish(members).map(|finish| finish.step - self.step)
+    }
+
+    /// Takes out the next sequence that has all its output by now.
+    pub(super) fn pop_finished(&mut self, members: &mut Members) -> Option<Handle> {
+        let finish = self.next_finish(members).filter(|finish| finish.step <= self.step)?;
+        self.finishes.pop();
+        self.remove(finish.handle, members);
+        Some(finish.handle)
+    }
+
+    fn next_finish(&mut self, members: &Members) -> Option<Finish> {
+        loop {
+            let Reverse(finish) = *self.finishes.peek()?;
+            if members[finish.handle].admission == finish.admission {
+                return Some(finish);
+            }
+            self.finishes.pop();
+        }
+    }
+
+    /// Sequences that take a block in the step that is `ahead` steps away.
+    fn takers(&self, ahead: u64) -> u64 {
+        let period = self.phases.len() as u64;
+        u64::from(self.phases[index((self.step + ahead) % period)])
+    }
+
+    /// The phase of a sequence that now has `tokens` tokens, all but one of them computed.
+    fn phase(&self, tokens: u32) -> usize {
+        let period = self.phases.len() as u64;
+        let filled = u64::from(tokens - 1) % period;
+        index((self.step + period - filled) % period)
+    }
+
+    fn block_size(&self) -> u32 {
+        u32::try_from(self.phases.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Tokens that a sequence still lacks.
+fn remaining(finish_step: u64, step: u64) -> u32 {
+    u32::try_from(finish_step - step).unwrap_or(u32::MAX)
+}
+
+/// A number below the block size.
+fn index(phase: u64) -> usize {
+    usize::try_from(phase).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,81 @@
+//! What the jumping engine keeps of a sequence beside its state.
+
+use super::super::Request;
+use super::super::sequence::{Handle, Sequence, Slots};
+
+/// A sequence and its place in the engine.
+///
+/// While it decodes, its `state` is as of the beginning of that; `finish_step` tells the rest.
+#[derive(Debug, Clone)]
+pub(super) struct Member {
+    pub(super) state: Sequence,
+    /// Which admission brought it into the running list; `None` outside.
+    pub(super) admission: Option<u64>,
+    /// The decode step in which it has all its output; `None` when it does not decode.
+    pub(super) finish_step: Option<u64>,
+}
+
+impl Member {
+    pub(super) fn new(request: Request, output_tokens: u32) -> Self {
+        Self { state: Sequence::new(request, output_tokens), admission: None, finish_step: None }
+    }
+}
+
+pub(super) type Members = Slots<Member>;
+
+/// The running sequences in the order of their admission.
+///
+/// Those that leave from the middle leave their entry behind. It is dropped when it surfaces, or
+/// with all others of its kind when they are the majority.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    entries: Vec<(u64, Handle)>,
+    admissions: u64,
+    count: usize,
+}
+
+impl Running {
+    pub(super) const fn count(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn push(&mut self, handle: Handle, members: &mut Members) {
+        if self.entries.len() > 2 * self.count + 64 {
+            self.entries.retain(|&(admission, h)| members[h].admission == Some(admission));
+        }
+        self.admissions += 1;
+        self.count += 1;
+        members[handle].admission = Some(self.admissions);
+        self.entries.push((self.admissions, handle));
+    }
+
+    /// Notes that a sequence has left.
+    pub(super) fn remove(&mut self, handle: Handle, members: &mut Members) {
+        members[handle].admission = None;
+        self.count -= 1;
+    }
+
+    /// The sequence that was admitted last; its entry stays until it is removed.
+    pub(super) fn youngest(&mut self, members: &Members) -> Option<Handle> {
+        while let Some(&(admission, handle)) = self.entries.last() {
+            if members[handle].admission == Some(admission) {
+                return Some(handle);
+            }
+            self.entries.pop();
+        }
+        None
+    }
+
+    /// The first sequence at or after place `at`, and the place behind it.
+    pub(super) fn next(&self, at: usize, members: &Members) -> Option<(Handle, usize)> {
+        let rest = self.entries.iter().enumerate().skip(at);
+        let mut live = rest.filter(|(_, (admission, h))| members[*h].admission == Some(*admission));
+        live.next().map(|(place, &(_, handle))| (handle, place + 1))
+    }
+
+    /// All of them, oldest first.
+    pub(super) fn iter(&self, members: &Members) -> impl Iterator<Item = Handle> {
+        let live = self.entries.iter().filter(|&&(a, h)| members[h].admission == Some(a));
+        live.map(|&(_, handle)| handle)
+    }
+}
