@@ -1,7 +1,5 @@
 //! What a scenario comes to, and what is wrong with one.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::fs;
 
 use optimizer::Policy;
@@ -411,8 +409,7 @@ fn files_that_cannot_be_read() {
     };
     assert!(load(&[]).contains("No such file"));
     for field in ["policyFile", "catalog"] {
-        let problems =
-            load(&[&format!("{field}=no.yaml"), &format!("models[0].traffic.trace.file=/")]);
+        let problems = load(&[&format!("{field}=no.yaml"), "models[0].traffic.trace.file=/"]);
         assert!(
             problems.contains(&format!(
                 "{field}: no.yaml — expected a file that can be read: No such file"
