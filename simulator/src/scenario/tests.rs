@@ -395,7 +395,7 @@ fn the_faults_of_a_trace_are_named_by_its_lines() {
     insta::assert_snapshot!(error, @r#"
     F/x.yaml:6:21: models[0].traffic.trace.file: t.csv — expected a trace without faults (F/t.csv:4: num_prefill_tokens: "-1" — expected a whole number of tokens from 1 to 4294967295
     F/t.csv:4: arrived_at: "90" — expected no time before that of line 3
-    F/t.csv:5: 2 fields — expected 3, as in the header)
+    F/t.csv:5: 2 fields, none for num_decode_tokens — expected 3, as in the header)
     "#);
 }
 
