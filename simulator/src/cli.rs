@@ -18,7 +18,7 @@ use crate::scenario::ScenarioError;
 /// Decides how many replicas of each LLM to run on which GPUs, and tries it out in simulated time.
 #[derive(Debug, Parser)]
 #[command(name = "plimsoll", version, after_help = EXIT_CODES, max_term_width = 100)]
-pub struct Cli {
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }

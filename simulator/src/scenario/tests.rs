@@ -98,6 +98,11 @@ fn engine_arguments_with_which_no_engine_starts() {
         "x.yaml:12:29: models[0].variants[0].engine.blockSize: 0 — expected at least 1",
     );
     check(
+        "{blockSize: 4000000000}",
+        "x.yaml:12:29: models[0].variants[0].engine.blockSize: 4000000000 — expected a size of \
+         which two blocks fit the cache",
+    );
+    check(
         "{numGpuBlocks: 1}",
         "x.yaml:12:32: models[0].variants[0].engine.numGpuBlocks: 1 — expected at least 2",
     );
@@ -326,6 +331,14 @@ fn a_broken_part_hides_no_other() {
     x.yaml:13:10: catalog: no.yaml — expected a file that can be read: No such file or directory (os error 2)
     --set:1:1: seed: a map — expected an integer of at least 0
     "#);
+}
+
+#[test]
+fn a_gpu_is_checked_although_the_model_is_unknown() {
+    let text = SOUND.replace("llama-3.1-70b", "llama-9").replace("H100", "T4");
+    let problems = load(&text, &Overrides::default()).unwrap_err();
+    let paths: Vec<_> = problems.iter().map(|problem| problem.path.to_string()).collect();
+    assert_eq!(paths, ["models[0].model", "models[0].variants[0].accelerator"]);
 }
 
 #[test]
