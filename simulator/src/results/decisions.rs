@@ -93,7 +93,7 @@ mod tests {
         let all = recording.scalings.len();
         let mut text = Vec::new();
         write_jsonl(&recording, &mut text).unwrap();
-        assert_eq!(text.iter().filter(|&&byte| byte == b'\n').count(), all);
+        assert_eq!(std::str::from_utf8(&text).unwrap().lines().count(), all);
 
         recording.scalings.truncate(1);
         text.clear();

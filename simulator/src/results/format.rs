@@ -88,6 +88,12 @@ pub(super) fn counted(value: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
+/// The counts that are not zero, each with its name: `20 rejected, 1 in flight`.
+pub(super) fn listed(counts: &[(u64, &str)]) -> String {
+    let told = counts.iter().filter(|&&(value, _)| value > 0);
+    told.map(|&(value, name)| format!("{} {name}", count(value))).collect::<Vec<_>>().join(", ")
+}
+
 /// An amount with two decimals and commas between thousands. The currency is the scenario's.
 pub(super) fn amount(value: f64) -> String {
     let text = format!("{value:.2}");
@@ -174,5 +180,7 @@ mod tests {
         assert_eq!(amount(1234.5), "1,234.50");
         assert_eq!(counted(1, "request"), "1 request");
         assert_eq!(counted(2000, "request"), "2,000 requests");
+        assert_eq!(listed(&[(1200, "lost"), (0, "found"), (3, "left")]), "1,200 lost, 3 left");
+        assert_eq!(listed(&[(0, "lost")]), "");
     }
 }

@@ -35,7 +35,6 @@ const PNG_SCALE: u32 = 2;
 #[derive(Debug)]
 pub struct Figure(Kind);
 
-#[expect(clippy::large_enum_variant, reason = "there are two of them in a run")]
 enum Kind {
     Latency(Latency),
     Timeline(Timeline),

@@ -96,9 +96,8 @@ fn heading(input: &ReportInput<'_>) -> Markup {
 
 fn tiles(summary: &Summary, recording: &Recording) -> Markup {
     let counts = summary.requests;
-    let lost =
-        [(counts.rejected, "rejected"), (counts.failed, "failed"), (counts.in_flight, "in flight")];
-    let lost = lost.map(|(count, name)| format!("{} {name}", format::count(count))).join(", ");
+    let lost = format::listed(&counts.lost());
+    let lost = if lost.is_empty() { "all that arrived".to_owned() } else { lost };
     let attainment = summary.slo_attainment.map_or_else(|| "–".to_owned(), format::percent);
     let goodput = format!("{} requests/s within SLO", format::significant(summary.goodput_rps));
     let hours = Seconds::new(summary.simulated_s).as_hours();

@@ -89,13 +89,13 @@ pub(super) fn empty(shape: Shape) -> Recording {
 }
 
 /// How busy the run is at a share of its length: 0 at the ends, 1 in the middle.
-fn load(share: f64) -> f64 {
-    (share * std::f64::consts::PI).sin().powi(2)
+fn load(progress: f64) -> f64 {
+    (progress * std::f64::consts::PI).sin().powi(2)
 }
 
 fn request(dice: &mut Dice, shape: Shape, idx: usize) -> RequestRecord {
-    let share = idx as f64 / shape.requests as f64;
-    let arrival = Timestamp::ZERO + shape.duration * share;
+    let progress = idx as f64 / shape.requests as f64;
+    let arrival = Timestamp::ZERO + shape.duration * progress;
     let prompt_tokens = 64 + dice.below(2000);
     let output_tokens = 1 + dice.below(300);
     let base = RequestRecord {
@@ -115,10 +115,10 @@ fn request(dice: &mut Dice, shape: Shape, idx: usize) -> RequestRecord {
     if dice.below(200) == 0 {
         return base;
     }
-    let queue = Seconds::new(0.004) * dice.spread(2.0) * (1.0 + 40.0 * load(share).powi(4));
+    let queue = Seconds::new(0.004) * dice.spread(2.0) * (1.0 + 40.0 * load(progress).powi(4));
     let scheduled = arrival + queue;
     let first_token = scheduled + Seconds::new(f64::from(prompt_tokens) * 9e-5) * dice.spread(0.3);
-    let tpot = Seconds::new(0.018 + 0.02 * load(share)) * dice.spread(0.15);
+    let tpot = Seconds::new(0.018 + 0.02 * load(progress)) * dice.spread(0.15);
     let end = first_token + tpot * f64::from(output_tokens - 1);
     let served = RequestRecord {
         variant: Some(idx % shape.variants.max(1)).filter(|_| shape.variants > 0),
@@ -146,13 +146,13 @@ fn fleet(dice: &mut Dice, shape: Shape, recording: &mut Recording) {
     let mut desired = vec![1_u32; shape.variants];
     let mut ready = vec![1_u32; shape.variants];
     for idx in 0..=shape.samples {
-        let share = idx as f64 / shape.samples as f64;
-        let at = Timestamp::ZERO + shape.duration * share;
+        let progress = idx as f64 / shape.samples as f64;
+        let at = Timestamp::ZERO + shape.duration * progress;
         for variant in 0..shape.variants {
-            let wanted = whole(load(share) * (3.0 + (variant % 3) as f64) + 0.5);
+            let wanted = whole(load(progress) * (3.0 + (variant % 3) as f64) + 0.5);
             let wanted = if variant % 4 == 3 { wanted } else { wanted.max(1) };
             if idx % 6 == 0 && wanted != desired[variant] {
-                recording.scalings.push(scaling(at, variant, desired[variant], wanted, share));
+                recording.scalings.push(scaling(at, variant, desired[variant], wanted, progress));
                 desired[variant] = wanted;
             } else if idx % 6 == 4 || desired[variant] < ready[variant] {
                 ready[variant] = desired[variant];
@@ -160,10 +160,10 @@ fn fleet(dice: &mut Dice, shape: Shape, recording: &mut Recording) {
             let kv = if ready[variant] == 0 {
                 0.0
             } else {
-                (0.15 + 0.6 * load(share) * dice.spread(0.08)).min(0.98)
+                (0.15 + 0.6 * load(progress) * dice.spread(0.08)).min(0.98)
             };
             let starting = desired[variant].saturating_sub(ready[variant]);
-            let busy = load(share);
+            let busy = load(progress);
             recording.samples.push(Sample {
                 at,
                 variant,
@@ -183,10 +183,17 @@ fn fleet(dice: &mut Dice, shape: Shape, recording: &mut Recording) {
     }
 }
 
-fn scaling(at: Timestamp, variant: usize, current: u32, desired: u32, share: f64) -> ScalingRecord {
+fn scaling(
+    at: Timestamp,
+    variant: usize,
+    current: u32,
+    desired: u32,
+    progress: f64,
+) -> ScalingRecord {
     let (current, desired) = (Replicas::new(current), Replicas::new(desired));
     let action = Action::between(current, desired);
-    let seen = Reason::Observed { reporting: 3, saturated: usize::from(share < 0.5), unknown: 0 };
+    let seen =
+        Reason::Observed { reporting: 3, saturated: usize::from(progress < 0.5), unknown: 0 };
     let trail = if action == Action::ScaleUp {
         vec![
             seen,

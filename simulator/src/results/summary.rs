@@ -270,6 +270,13 @@ impl Tally {
     }
 }
 
+impl RequestCounts {
+    /// What did not complete, with a name for each way.
+    pub(super) fn lost(self) -> [(u64, &'static str); 3] {
+        [(self.rejected, "rejected"), (self.failed, "failed"), (self.in_flight, "in flight")]
+    }
+}
+
 impl AddAssign<Outcome> for RequestCounts {
     fn add_assign(&mut self, outcome: Outcome) {
         self.arrived += 1;

@@ -73,13 +73,8 @@ fn headline(summary: &Summary) -> String {
         format::span(Seconds::new(summary.simulated_s)),
         summary.seed
     )];
-    let lost =
-        [(counts.rejected, "rejected"), (counts.failed, "failed"), (counts.in_flight, "in flight")];
-    let lost: String = lost
-        .into_iter()
-        .filter(|&(count, _)| count > 0)
-        .map(|(count, name)| format!(", {} {name}", format::count(count)))
-        .collect();
+    let lost = format::listed(&counts.lost());
+    let lost = if lost.is_empty() { lost } else { format!(", {lost}") };
     lines.push(format!(
         "{} of {} completed{lost}",
         format::count(counts.completed),

@@ -10,9 +10,10 @@ use super::header::{self, Entry};
 use super::palette::{INK, MUTED, PAPER, readable, series};
 use super::panel::{Bounds, Panel, SMALL};
 use super::{MARGIN, WIDTH};
-use crate::records::{ModelRecord, Outcome, Recording, RequestRecord};
+use crate::records::{ModelRecord, Recording, RequestRecord};
 use crate::results::format;
 use crate::results::labels::model_names;
+use crate::results::summary::RequestCounts;
 
 /// From the top of one row of panels to that of the next.
 const ROW: f64 = 276.0;
@@ -127,20 +128,15 @@ impl Latency {
 }
 
 fn subtitle(recording: &Recording) -> String {
-    let count = |outcome| recording.requests.iter().filter(|r| r.outcome == outcome).count() as u64;
-    let mut text = format::counted(recording.requests.len() as u64, "request");
-    for (outcome, name) in [
-        (Outcome::Completed, "completed"),
-        (Outcome::Rejected, "rejected"),
-        (Outcome::Failed, "failed"),
-        (Outcome::InFlight, "in flight at the end"),
-    ] {
-        let count = count(outcome);
-        if count > 0 || outcome == Outcome::Completed {
-            text.push_str(&format!(", {} {name}", format::count(count)));
-        }
+    let mut counts = RequestCounts::default();
+    for request in &recording.requests {
+        counts += request.outcome;
     }
-    text + ". Dots mark p50 and p99."
+    let [rejected, failed, in_flight] = counts.lost();
+    let arrived = format::counted(counts.arrived, "request");
+    let outcomes = format::listed(&[(counts.completed, "completed"), rejected, failed, in_flight]);
+    let outcomes = if outcomes.is_empty() { "none completed".to_owned() } else { outcomes };
+    format!("{arrived}: {outcomes}. Dots mark p50 and p99.")
 }
 
 impl Plot {
