@@ -238,8 +238,6 @@ pub enum Evidence {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may panic")]
-
     use optimizer::units::Seconds;
 
     use super::*;

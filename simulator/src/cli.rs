@@ -17,8 +17,8 @@ use crate::scenario::ScenarioError;
 
 /// Decides how many replicas of each LLM to run on which GPUs, and tries it out in simulated time.
 #[derive(Debug, Parser)]
-#[command(name = "plimsoll", version, after_help = EXIT_CODES, max_term_width = 100)]
-pub struct Cli {
+#[command(name = "plimsoll", version, after_help = format!("{START}\n\n{EXIT_CODES}"), max_term_width = 100)]
+struct Cli {
     #[command(subcommand)]
     command: Command,
 }
@@ -29,6 +29,10 @@ enum Command {
     Schema(schema::SchemaArgs),
     Trace(trace::TraceArgs),
 }
+
+const START: &str = "\
+Start with:
+  plimsoll simulate scenarios/quickstart.yaml";
 
 const EXIT_CODES: &str = "\
 Exit codes:

@@ -1,10 +1,10 @@
 //! What a person writes to describe a run.
 //!
 //! The way of a scenario: its YAML is parsed, the command line's overrides are set in it, it is
-//! read into the structs of [`file`], and each of these is resolved: defaults are filled in from
-//! the [catalog](crate::catalog), the files that it names are read, and whatever cannot be meant
-//! is a problem. Either all of it holds, and a [`Setup`] comes out, or every problem does, each
-//! with its place. Nothing has run by then.
+//! read into structs, and each of these is resolved: defaults are filled in from the
+//! [catalog](crate::catalog), the files that it names are read, and whatever cannot be meant is a
+//! problem. Either all of it holds, and a [`Setup`] comes out, or every problem does, each with its
+//! place. Nothing has run by then.
 //!
 //! A path inside a scenario is relative to the scenario; one that came from the command line,
 //! also by `--set`, is relative to the working directory.

@@ -4,6 +4,7 @@
 //! comes to. `None` says that there is a problem, here or further up, which is noted by then; so a
 //! broken part does not keep the others from being checked.
 
+mod engine;
 mod model;
 mod traffic;
 mod variant;

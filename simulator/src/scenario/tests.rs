@@ -1,7 +1,5 @@
 //! What a scenario comes to, and what is wrong with one.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 use std::fs;
 
 use optimizer::Policy;
@@ -98,6 +96,11 @@ fn engine_arguments_with_which_no_engine_starts() {
     check(
         "{blockSize: 0}",
         "x.yaml:12:29: models[0].variants[0].engine.blockSize: 0 — expected at least 1",
+    );
+    check(
+        "{blockSize: 4000000000}",
+        "x.yaml:12:29: models[0].variants[0].engine.blockSize: 4000000000 — expected a size of \
+         which two blocks fit the cache",
     );
     check(
         "{numGpuBlocks: 1}",
@@ -331,6 +334,14 @@ fn a_broken_part_hides_no_other() {
 }
 
 #[test]
+fn a_gpu_is_checked_although_the_model_is_unknown() {
+    let text = SOUND.replace("llama-3.1-70b", "llama-9").replace("H100", "T4");
+    let problems = load(&text, &Overrides::default()).unwrap_err();
+    let paths: Vec<_> = problems.iter().map(|problem| problem.path.to_string()).collect();
+    assert_eq!(paths, ["models[0].model", "models[0].variants[0].accelerator"]);
+}
+
+#[test]
 fn flags_win_over_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let policy = folder.path().join("p.yaml");
@@ -397,7 +408,7 @@ fn the_faults_of_a_trace_are_named_by_its_lines() {
     insta::assert_snapshot!(error, @r#"
     F/x.yaml:6:21: models[0].traffic.trace.file: t.csv — expected a trace without faults (F/t.csv:4: num_prefill_tokens: "-1" — expected a whole number of tokens from 1 to 4294967295
     F/t.csv:4: arrived_at: "90" — expected no time before that of line 3
-    F/t.csv:5: 2 fields — expected 3, as in the header)
+    F/t.csv:5: 2 fields, none for num_decode_tokens — expected 3, as in the header)
     "#);
 }
 
@@ -411,8 +422,7 @@ fn files_that_cannot_be_read() {
     };
     assert!(load(&[]).contains("No such file"));
     for field in ["policyFile", "catalog"] {
-        let problems =
-            load(&[&format!("{field}=no.yaml"), &format!("models[0].traffic.trace.file=/")]);
+        let problems = load(&[&format!("{field}=no.yaml"), "models[0].traffic.trace.file=/"]);
         assert!(
             problems.contains(&format!(
                 "{field}: no.yaml — expected a file that can be read: No such file"

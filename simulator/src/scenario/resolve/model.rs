@@ -39,6 +39,7 @@ impl Resolver<'_> {
             let surroundings = Surroundings {
                 model: idx,
                 namespace: &model.namespace,
+                catalog,
                 facts,
                 shortest_prompt: traffic.as_ref().map(|traffic| &traffic.shortest_prompt),
             };
