@@ -1,8 +1,12 @@
 //! Workloads that the benches share. They are fixed, so that numbers of different days compare.
 
-use optimizer::units::{Seconds, Timestamp};
+use optimizer::units::{RequestRate, Seconds, Timestamp};
 use simulator::engine::step_time::Linear;
-use simulator::engine::{EngineArgs, EngineConfig, EngineConfigError, Observer, RequestId};
+use simulator::engine::{
+    EngineArgs, EngineConfig, ModelServer, Observer, Request, RequestId, TokenGaps,
+};
+use simulator::kernel::Streams;
+use simulator::workload::{Arrival, synthesis};
 
 /// Llama-3.1-8B on one H100, as the simulator's catalog has it.
 pub const LLAMA_8B_H100: Linear = Linear {
@@ -14,10 +18,11 @@ pub const LLAMA_8B_H100: Linear = Linear {
 
 /// The engine arguments that go with it.
 ///
-/// # Errors
+/// # Panics
 ///
-/// Never; the type says that arguments are checked.
-pub fn llama_8b_h100_config() -> Result<EngineConfig, EngineConfigError> {
+/// Never: an engine starts with these arguments.
+#[must_use]
+pub fn llama_8b_h100_config() -> EngineConfig {
     EngineConfig::try_from(EngineArgs {
         max_num_batched_tokens: 8192,
         max_num_seqs: 1024,
@@ -25,22 +30,31 @@ pub fn llama_8b_h100_config() -> Result<EngineConfig, EngineConfigError> {
         block_size: 16,
         num_gpu_blocks: 28_167,
     })
+    .expect("the arguments are valid")
 }
 
-/// Prompt and output tokens of a few requests, in the proportions of a chat trace: mean 1155 and
-/// 211, as published for the Azure 2023 conversation trace.
-pub const CHAT_LENGTHS: [(u32, u32); 8] = [
-    (374, 44),
-    (396, 109),
-    (1020, 129),
-    (1189, 129),
-    (1020, 395),
-    (2734, 424),
-    (91, 16),
-    (2416, 442),
-];
+/// `count` chat requests with the lengths and the burstiness of the Azure 2023 conversation trace,
+/// at a mean of `rate`, their output tokens multiplied by `output_factor`.
+#[must_use]
+pub fn chat(count: usize, rate: RequestRate, output_factor: u64) -> Vec<Arrival> {
+    let hour = synthesis::azure_chat(Seconds::from_minutes(60.0), Streams::new(1));
+    let recorded = hour.len() as f64 / 3600.0;
+    let (speed, length) = (recorded / rate.value(), Timestamp::from_seconds(3600.0));
+    let rounds = (0_u64..).flat_map(|round| hour.iter().map(move |arrival| (round, arrival)));
+    rounds
+        .take(count)
+        .map(|(round, arrival)| {
+            let at = arrival.at.as_seconds() + length.as_seconds() * round as f64;
+            Arrival {
+                at: Timestamp::from_seconds(at * speed),
+                prompt: arrival.prompt,
+                output: optimizer::units::Tokens::new(arrival.output.get() * output_factor),
+            }
+        })
+        .collect()
+}
 
-/// Counts what an engine reports and keeps nothing.
+/// Counts what a server reports and keeps nothing.
 #[derive(Debug, Default)]
 pub struct Counter {
     /// Requests that finished.
@@ -56,11 +70,34 @@ impl Observer for Counter {
 
     fn first_token(&mut self, _: RequestId, _: Timestamp) {}
 
-    fn token_gaps(&mut self, _: Seconds, count: u64) {
-        self.gaps += count;
+    fn token_gaps(&mut self, gaps: TokenGaps) {
+        self.gaps += gaps.steps * gaps.sequences;
     }
 
     fn finished(&mut self, _: RequestId, _: Timestamp, _: u32) {
         self.finished += 1;
     }
+}
+
+/// Serves `arrivals` to the last token.
+///
+/// # Panics
+///
+/// When a request does not fit the server's context.
+pub fn serve(server: &mut impl ModelServer, arrivals: &[Arrival]) -> Counter {
+    let mut counter = Counter::default();
+    let tokens = |length: optimizer::units::Tokens| {
+        u32::try_from(length.get()).expect("a chat request is short")
+    };
+    for (id, arrival) in (0..).zip(arrivals) {
+        let request = Request {
+            id: RequestId(id),
+            prompt_tokens: tokens(arrival.prompt),
+            output_tokens: tokens(arrival.output),
+        };
+        server.advance(arrival.at, &mut counter);
+        server.submit(request, arrival.at, &mut counter).expect("the request fits the context");
+    }
+    server.advance(Timestamp::MAX, &mut counter);
+    counter
 }
