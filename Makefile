@@ -6,7 +6,7 @@ DEMO := out/quickstart
 CRD := charts/workload-variant-autoscaler/crds/llmd.ai_variantautoscalings.yaml
 
 .DEFAULT_GOAL := help
-.PHONY: help test check format lint doc deny install-deny bench crds demo
+.PHONY: help test check format lint doc deny install-deny bench crds figures demo
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,11 @@ bench: ## Run the benchmarks
 crds: ## Write the chart's CRD anew from the operator's types
 	$(CARGO) run -p plimsoll-operator --locked -- crd > $(CRD).new
 	mv $(CRD).new $(CRD)
+
+figures: ## Draw the README's figure anew
+	$(CARGO) run --release --locked -- simulate scenarios/quickstart.yaml --out $(DEMO) --quiet
+	mkdir -p scenarios/figures
+	cp $(DEMO)/timeline.svg scenarios/figures/quickstart-timeline.svg
 
 demo: ## Simulate the quickstart scenario and open its report
 	$(CARGO) run --release --locked -- simulate scenarios/quickstart.yaml --out $(DEMO)

@@ -33,5 +33,7 @@ pub mod fleet;
 pub mod control;
 pub mod event;
 pub mod world;
+#[cfg(feature = "cli")]
 pub mod results;
+#[cfg(feature = "cli")]
 pub mod cli;

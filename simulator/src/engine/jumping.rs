@@ -75,16 +75,13 @@ impl<P: StepTime> Engine<P> {
             return;
         }
         let mut budget = self.args.max_num_batched_tokens;
-        let mut prefill = Batch::default();
-        let preempted = self.continue_running(&mut budget, &mut prefill, observer);
+        let mut batch = Batch::default();
+        let preempted = self.continue_running(&mut budget, &mut batch, observer);
         if !preempted {
-            self.admit(&mut budget, &mut prefill, observer);
+            self.admit(&mut budget, &mut batch, observer);
         }
-
-        let mut batch = self.decoding.batch();
-        batch.prefill_tokens += prefill.prefill_tokens;
-        batch.decode_sequences += prefill.decode_sequences;
-        batch.context_tokens += prefill.context_tokens;
+        // Who decodes is settled only now, because a preemption may have taken some away.
+        self.decoding.join(&mut batch);
         self.work = if self.prefilling.is_empty() {
             let law = self.plant.decode_law(&batch);
             // After a preemption the head of the queue may enter in the very next step.
@@ -102,11 +99,11 @@ impl<P: StepTime> Engine<P> {
     }
 
     /// Gives every running sequence its tokens and blocks, preempting where blocks run out. Returns
-    /// whether it did. `prefill` receives the part of the batch that is not plain decoding.
+    /// whether it did. `batch` receives what the prefilling ones compute.
     fn continue_running(
         &mut self,
         budget: &mut u32,
-        prefill: &mut Batch,
+        batch: &mut Batch,
         observer: &mut impl Observer,
     ) -> bool {
         let for_decodes = u32::try_from(self.decoding.block_demand(0, 1)).unwrap_or(u32::MAX);
@@ -119,19 +116,19 @@ impl<P: StepTime> Engine<P> {
         });
         let demand = for_decodes.saturating_add(growth.sum());
         if !self.blocks.allocate(demand) {
-            self.preempt(budget, prefill, observer);
+            self.preempt(budget, batch, observer);
             return true;
         }
         *budget -= self.decoding.count();
         for idx in 0..self.prefilling.len() {
-            self.book(self.prefilling[idx], budget, prefill);
+            self.book(self.prefilling[idx], budget, batch);
         }
         false
     }
 
     /// The slow way through the running list, one sequence after the other, as long as blocks are
     /// short.
-    fn preempt(&mut self, budget: &mut u32, prefill: &mut Batch, observer: &mut impl Observer) {
+    fn preempt(&mut self, budget: &mut u32, batch: &mut Batch, observer: &mut impl Observer) {
         let mut place = 0;
         while let Some((handle, behind)) = self.running.next(place, &self.members) {
             place = behind;
@@ -151,7 +148,7 @@ impl<P: StepTime> Engine<P> {
             if decodes.is_some() {
                 *budget -= 1;
             } else {
-                self.book(handle, budget, prefill);
+                self.book(handle, budget, batch);
             }
         }
     }
@@ -171,7 +168,7 @@ impl<P: StepTime> Engine<P> {
         self.waiting.push_front(victim);
     }
 
-    fn admit(&mut self, budget: &mut u32, prefill: &mut Batch, observer: &mut impl Observer) {
+    fn admit(&mut self, budget: &mut u32, batch: &mut Batch, observer: &mut impl Observer) {
         while *budget > 0 && self.running.count() < self.args.max_num_seqs as usize {
             let Some(&handle) = self.waiting.front() else { return };
             let state = &mut self.members[handle].state;
@@ -187,16 +184,16 @@ impl<P: StepTime> Engine<P> {
             self.waiting.pop_front();
             self.running.push(handle, &mut self.members);
             self.prefilling.push(handle);
-            self.book(handle, budget, prefill);
+            self.book(handle, budget, batch);
         }
     }
 
     /// Books as much of a sequence's prompt as the budget allows. Its blocks are taken already.
-    fn book(&mut self, handle: Handle, budget: &mut u32, prefill: &mut Batch) {
+    fn book(&mut self, handle: Handle, budget: &mut u32, batch: &mut Batch) {
         let state = &mut self.members[handle].state;
         let chunk = state.needed().min(*budget);
         state.blocks = self.blocks.blocks_for(state.computed + chunk).max(state.blocks);
-        state.book(chunk, prefill);
+        state.book(chunk, batch);
         *budget -= chunk;
     }
 

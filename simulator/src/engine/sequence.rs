@@ -60,10 +60,9 @@ impl Sequence {
             return;
         }
         if self.generated > 0 && self.needed() == 1 {
-            batch.decode_sequences += 1;
-            batch.context_tokens += u64::from(self.tokens());
+            batch.add_decode(self.tokens());
         } else {
-            batch.prefill_tokens += chunk;
+            batch.add_prefill(chunk, self.computed);
         }
         self.computed += chunk;
     }

@@ -13,14 +13,42 @@ use super::ticks::Ticks;
 pub use linear::Linear;
 
 /// What a batch consists of, as far as its time depends on it.
+///
+/// A sequence is in the batch either with a chunk of its prompt or with the one token that it
+/// decodes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// Tokens computed for prompts, over all sequences in prefill.
+    /// Sequences with a chunk of their prompt.
+    pub prefill_sequences: u32,
+    /// Tokens of those chunks.
     pub prefill_tokens: u32,
+    /// Tokens in the KV cache that those chunks attend to, summed over sequences: for each the
+    /// tokens computed before, and its chunk.
+    pub prefill_context_tokens: u64,
+    /// Pairs of a chunk's token and a token that it attends to, itself included. For a chunk of n
+    /// tokens after p others: n · p + n(n + 1)/2.
+    pub prefill_pairs: u64,
     /// Sequences that decode one token.
     pub decode_sequences: u32,
     /// Tokens in the KV cache of the decoding sequences, summed, the new one included.
     pub context_tokens: u64,
+}
+
+impl Batch {
+    /// Adds a chunk of `chunk` prompt tokens, `computed` tokens having been computed before.
+    pub fn add_prefill(&mut self, chunk: u32, computed: u32) {
+        let (new, before) = (u64::from(chunk), u64::from(computed));
+        self.prefill_sequences += 1;
+        self.prefill_tokens += chunk;
+        self.prefill_context_tokens += before + new;
+        self.prefill_pairs += new * before + new * (new + 1) / 2;
+    }
+
+    /// Adds a sequence that decodes and has `tokens` tokens, the new one included.
+    pub fn add_decode(&mut self, tokens: u32) {
+        self.decode_sequences += 1;
+        self.context_tokens += u64::from(tokens);
+    }
 }
 
 /// A model of the hardware.

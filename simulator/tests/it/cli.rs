@@ -2,18 +2,18 @@
 
 use std::fs;
 
-use crate::workplace::{Finished, SCENARIO, TRACE, Workplace};
+use crate::workdir::{Finished, SCENARIO, TRACE, WorkDir};
 
-fn sound() -> Workplace {
-    Workplace::new(SCENARIO, TRACE)
+fn sound() -> WorkDir {
+    WorkDir::new(SCENARIO, TRACE)
 }
 
-/// Checks that a run of `workplace` is refused with code 2, writes nothing, and says each part of
+/// Checks that a run of `workdir` is refused with code 2, writes nothing, and says each part of
 /// `expected`.
 #[track_caller]
-fn check_refused(workplace: &Workplace, args: &[&str], expected: &[&str]) -> String {
-    let before = workplace.files();
-    let finished = workplace.plimsoll(&[&["simulate", "x.yaml"], args].concat());
+fn check_refused(workdir: &WorkDir, args: &[&str], expected: &[&str]) -> String {
+    let before = workdir.files();
+    let finished = workdir.plimsoll(&[&["simulate", "x.yaml"], args].concat());
     let Finished { code, stdout, stderr } = finished;
     assert_eq!((code, stdout.as_str()), (Some(2), ""), "{stderr}");
     assert!(stderr.ends_with("nothing was run\n"), "{stderr}");
@@ -24,7 +24,7 @@ fn check_refused(workplace: &Workplace, args: &[&str], expected: &[&str]) -> Str
     for part in expected {
         assert!(words(&stderr).contains(&words(part)), "no {part:?} in\n{stderr}");
     }
-    assert_eq!(workplace.files(), before);
+    assert_eq!(workdir.files(), before);
     stderr
 }
 
@@ -32,7 +32,7 @@ fn check_refused(workplace: &Workplace, args: &[&str], expected: &[&str]) -> Str
 #[track_caller]
 fn check_scenario(part: &str, instead: &str, expected: &[&str]) {
     assert_eq!(SCENARIO.matches(part).count(), 1, "{part:?}");
-    check_refused(&Workplace::new(&SCENARIO.replace(part, instead), TRACE), &[], expected);
+    check_refused(&WorkDir::new(&SCENARIO.replace(part, instead), TRACE), &[], expected);
 }
 
 /// Checks the trace with `part` replaced by `instead`.
@@ -41,7 +41,7 @@ fn check_trace(part: &str, instead: &str, expected: &[&str]) {
     assert_eq!(TRACE.matches(part).count(), 1, "{part:?}");
     let place = "[x.yaml:6:21]";
     let expected = [&[place, "models[0].traffic.trace.file"], expected].concat();
-    check_refused(&Workplace::new(SCENARIO, &TRACE.replace(part, instead)), &[], &expected);
+    check_refused(&WorkDir::new(SCENARIO, &TRACE.replace(part, instead)), &[], &expected);
 }
 
 #[test]
@@ -59,17 +59,17 @@ fn help_explains_each_command() {
 
 #[test]
 fn a_run_prints_a_table_and_writes_its_results() {
-    let workplace = sound();
-    let Finished { code, stdout, stderr } = workplace.plimsoll(&["simulate", "x.yaml"]);
+    let workdir = sound();
+    let Finished { code, stdout, stderr } = workdir.plimsoll(&["simulate", "x.yaml"]);
     assert_eq!((code, stderr.as_str()), (Some(0), ""));
     assert!(stdout.contains("TTFT") && stdout.contains("out/tiny/report.html"), "{stdout}");
     assert!(!stdout.contains('\u{1b}'), "no color where there is no terminal");
     for file in
         ["summary.json", "run.json", "requests.parquet", "timeseries.parquet", "report.html"]
     {
-        assert!(workplace.path().join("out/tiny").join(file).is_file(), "{file}");
+        assert!(workdir.path().join("out/tiny").join(file).is_file(), "{file}");
     }
-    let summary = fs::read_to_string(workplace.path().join("out/tiny/summary.json")).unwrap();
+    let summary = fs::read_to_string(workdir.path().join("out/tiny/summary.json")).unwrap();
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
     assert_eq!(summary["requests"]["completed"], 3);
     // A step of the plant takes 7 ms at least.
@@ -98,9 +98,9 @@ fn an_attainment_that_is_missed_has_its_own_code() {
 
 #[test]
 fn results_that_cannot_be_written_are_a_failure_of_the_run() {
-    let workplace = sound();
-    workplace.write("file", "");
-    let run = workplace.plimsoll(&["simulate", "x.yaml", "--quiet", "--out", "file/results"]);
+    let workdir = sound();
+    workdir.write("file", "");
+    let run = workdir.plimsoll(&["simulate", "x.yaml", "--quiet", "--out", "file/results"]);
     assert_eq!(run.code, Some(1));
     assert!(
         run.stderr.starts_with("error: ") && run.stderr.contains("file/results"),
@@ -232,10 +232,10 @@ fn flags_that_do_not_fit_the_scenario() {
     check_refused(&sound(), &["--policy", "no.yaml"], &["[--policy:1:", "no.yaml", "No such file"]);
     check_refused(&sound(), &["--set", "models[1].slo=1"], &["[--set:1:1]", "the list of 1"]);
     check_refused(&sound(), &["--set", "sed=1"], &["[--set:1:1]", "did you mean seed?"]);
-    let workplace = sound();
-    workplace.write("p.yaml", "saturation:\n  kvCacheThreshold: 2\n");
+    let workdir = sound();
+    workdir.write("p.yaml", "saturation:\n  kvCacheThreshold: 2\n");
     check_refused(
-        &workplace,
+        &workdir,
         &["--policy", "p.yaml"],
         &["[p.yaml:2:21]", "saturation.kvCacheThreshold: 2 — expected a number between 0 and 1"],
     );
@@ -247,12 +247,12 @@ fn a_report_shows_the_lines_around_each_problem() {
         SCENARIO.replace("2s", "0s").replace("H100\n", "H10\n").replace("max: 2", "min: 5, max: 2");
     insta::assert_snapshot!(
         "several_problems",
-        check_refused(&Workplace::new(&spoilt, TRACE), &[], &["3 problems"])
+        check_refused(&WorkDir::new(&spoilt, TRACE), &[], &["3 problems"])
     );
     let trace = TRACE.replace("30", "-30").replace("15,500", "1,x");
     insta::assert_snapshot!(
         "trace_faults",
-        check_refused(&Workplace::new(SCENARIO, &trace), &[], &["1 problem"])
+        check_refused(&WorkDir::new(SCENARIO, &trace), &[], &["1 problem"])
     );
     insta::assert_snapshot!(
         "problem_in_flag",

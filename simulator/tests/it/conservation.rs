@@ -4,14 +4,14 @@ use simulator::records::{Outcome, RequestRecord};
 use simulator::scenario::{Overrides, Scenario};
 use simulator::world::Simulation;
 
-use crate::workplace::{TRACE, Workplace};
+use crate::workdir::{TRACE, WorkDir};
 
 /// Runs a scenario, checks every request, and returns how many were completed, rejected, failed
 /// and in flight.
 #[track_caller]
 fn check(scenario: &str) -> [usize; 4] {
-    let workplace = Workplace::new(scenario, TRACE);
-    let path = workplace.path().join("x.yaml");
+    let workdir = WorkDir::new(scenario, TRACE);
+    let path = workdir.path().join("x.yaml");
     let Scenario { setup, .. } = Scenario::load(&path, &Overrides::default()).unwrap();
     let expected: Vec<_> = setup.models[0].workload.clone().map(|arrival| arrival.at).collect();
     let recording = Simulation::new(setup).unwrap().finish();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use simulator::scenario::{Overrides, Scenario};
 
-use crate::workplace::{TRACE, Workplace};
+use crate::workdir::{TRACE, WorkDir};
 
 /// A minute and a half of random traffic with room for a scale-up.
 const SCENARIO: &str = "\
@@ -33,10 +33,10 @@ fn bytes(results: &Path, file: &str) -> Vec<u8> {
 
 #[test]
 fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
-    let workplace = Workplace::new(SCENARIO, TRACE);
-    let first = workplace.simulate("first", &[]);
-    let again = workplace.simulate("again", &["--seed", "1"]);
-    let other = workplace.simulate("other", &["--seed", "2"]);
+    let workdir = WorkDir::new(SCENARIO, TRACE);
+    let first = workdir.simulate("first", &[]);
+    let again = workdir.simulate("again", &["--seed", "1"]);
+    let other = workdir.simulate("other", &["--seed", "2"]);
     for file in ["summary.json", "requests.parquet", "timeseries.parquet"] {
         assert!(bytes(&first, file) == bytes(&again, file), "{file} of the same seed");
         assert!(bytes(&first, file) != bytes(&other, file), "{file} of another seed");
@@ -50,9 +50,9 @@ fn another_model_leaves_the_traffic_of_the_first_alone() {
     let other = model.replace("llama-3.1-8b", "meta-llama/Llama-3.1-8B").replace("l40s", "other");
     let both = SCENARIO.replace("control:", &format!("{other}control:"));
     let arrived = |scenario: &str| {
-        let workplace = Workplace::new(scenario, TRACE);
+        let workdir = WorkDir::new(scenario, TRACE);
         let scenario =
-            Scenario::load(&workplace.path().join("x.yaml"), &Overrides::default()).unwrap();
+            Scenario::load(&workdir.path().join("x.yaml"), &Overrides::default()).unwrap();
         scenario.setup.models[0].workload.clone().collect::<Vec<_>>()
     };
     assert_eq!(arrived(SCENARIO), arrived(&both));

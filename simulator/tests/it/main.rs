@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
-mod workplace;
+mod workdir;
 
 mod cli;
 mod conservation;
 mod determinism;
 mod layering;
+mod readme;
 mod scenarios;
 mod theory;

@@ -49,9 +49,10 @@ impl Decoding {
         self.count
     }
 
-    /// What the next step computes for them.
-    pub(super) fn batch(&self) -> Batch {
-        Batch { prefill_tokens: 0, decode_sequences: self.count, context_tokens: self.tokens }
+    /// Adds what the next step computes for them.
+    pub(super) fn join(&self, batch: &mut Batch) {
+        batch.decode_sequences += self.count;
+        batch.context_tokens += self.tokens;
     }
 
     /// Takes in a sequence that has output and lacks only its newest token.

@@ -28,7 +28,7 @@ arrived_at,num_prefill_tokens,num_decode_tokens
 ";
 
 /// A folder with a scenario, `x.yaml`, and a trace, `t.csv`.
-pub(crate) struct Workplace(TempDir);
+pub(crate) struct WorkDir(TempDir);
 
 /// A command that has ended.
 pub(crate) struct Finished {
@@ -37,7 +37,7 @@ pub(crate) struct Finished {
     pub(crate) stderr: String,
 }
 
-impl Workplace {
+impl WorkDir {
     pub(crate) fn new(scenario: &str, trace: &str) -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         folder.write("x.yaml", scenario);
