@@ -187,6 +187,15 @@ pub enum Rejection {
     },
 }
 
+/// A request that was dropped with its server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// Its name.
+    pub id: RequestId,
+    /// Output tokens that it had got.
+    pub output_tokens: u32,
+}
+
 /// What the owner of an engine is told while it serves.
 pub trait Observer {
     /// A request entered the batch for the first time.
@@ -241,7 +250,7 @@ pub trait ModelServer {
 
     /// Drops everything, as when the process dies, and returns the requests that were lost: those
     /// in the batch, then those in the queue.
-    fn abort_all(&mut self) -> Vec<RequestId>;
+    fn abort_all(&mut self) -> Vec<Lost>;
 
     /// Sequences in the running list, those in mid-prefill included.
     fn num_running(&self) -> usize;

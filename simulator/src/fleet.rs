@@ -16,7 +16,7 @@ mod router;
 
 use optimizer::units::{Replicas, Seconds, Timestamp};
 
-use crate::engine::{ModelServer, RequestId};
+use crate::engine::{Lost, ModelServer};
 use crate::setup::VariantSetup;
 
 pub use replica::{Replica, State};
@@ -189,7 +189,7 @@ impl Fleet {
     }
 
     /// Lets a replica go and returns the requests that were lost with it.
-    pub fn release(&mut self, idx: ReplicaIdx, now: Timestamp) -> Vec<RequestId> {
+    pub fn release(&mut self, idx: ReplicaIdx, now: Timestamp) -> Vec<Lost> {
         let replica = self.replica_mut(idx);
         replica.state = State::Gone;
         let lost = replica.engine.abort_all();

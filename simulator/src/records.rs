@@ -27,6 +27,8 @@ pub struct Recording {
     pub samples: Vec<Sample>,
     /// Decisions that moved a replica count, by time.
     pub scalings: Vec<ScalingRecord>,
+    /// The most replicas, over all variants, that existed at once.
+    pub most_replicas: Replicas,
     /// When the run ended.
     pub end: Timestamp,
 }
@@ -60,6 +62,8 @@ pub struct VariantRecord {
     pub cost: HourlyCost,
     /// Time that replicas held their GPUs, from creation to removal, summed over replicas.
     pub replica_time: Seconds,
+    /// The most replicas that existed at once, those that start or drain included.
+    pub most_replicas: Replicas,
 }
 
 /// How a request ended.

@@ -116,7 +116,7 @@ impl Process for World {
             Event::Control => self.control(now, agenda),
             Event::Actuate(desired) => self.actuate(now, &desired, agenda),
             Event::Sample => self.sample(now, agenda),
-            Event::End => self.end = Some(now),
+            Event::End => self.ends(now),
         }
     }
 
@@ -144,6 +144,7 @@ impl World {
         for model in 0..world.setup.models.len() {
             world.await_next(model, agenda);
         }
+        world.recorder.count_replicas(&world.fleet);
         agenda.schedule(Timestamp::ZERO, Event::Sample);
         agenda.schedule(Timestamp::ZERO + world.setup.control.scrape_interval, Event::Scrape);
         agenda.schedule(Timestamp::ZERO + world.setup.control.interval, Event::Control);
@@ -264,6 +265,7 @@ impl World {
 
     fn drain_expires(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
         self.fleet.replica_mut(idx).deadline = None;
+        self.advance(now, idx);
         self.let_go(now, idx, agenda);
         self.check_for_end(now, agenda);
     }
@@ -274,8 +276,9 @@ impl World {
         for key in replica.event.take().into_iter().chain(replica.deadline.take()) {
             agenda.cancel(key);
         }
-        for id in self.fleet.release(idx, now) {
-            let record = self.recorder.request_mut(id);
+        for lost in self.fleet.release(idx, now) {
+            let record = self.recorder.request_mut(lost.id);
+            record.generated_tokens = lost.output_tokens;
             record.outcome = Outcome::Failed;
             record.end = Some(now);
             self.in_flight -= 1;
@@ -338,6 +341,7 @@ impl World {
                 }
             }
         }
+        self.recorder.count_replicas(&self.fleet);
     }
 
     // Records.
@@ -364,6 +368,21 @@ impl World {
         } else if self.deadline.is_none() {
             let patience_ends = now.max(least) + self.setup.drain_limit;
             self.deadline = Some(agenda.schedule(patience_ends, Event::End));
+        }
+    }
+
+    /// Ends the run, and notes how far those had come that are still in flight.
+    fn ends(&mut self, now: Timestamp) {
+        self.advance_all(now);
+        self.end = Some(now);
+        for variant in 0..self.setup.variants.len() {
+            for place in 0..self.fleet.num_members(variant) {
+                let idx = self.fleet.member(variant, place);
+                for unfinished in self.fleet.replica_mut(idx).engine.abort_all() {
+                    let record = self.recorder.request_mut(unfinished.id);
+                    record.generated_tokens = unfinished.output_tokens;
+                }
+            }
         }
     }
 }

@@ -11,8 +11,8 @@ use super::blocks::BlockPool;
 use super::sequence::Handle;
 use super::step_time::Batch;
 use super::{
-    DecodeLaw, EngineArgs, EngineConfig, ModelServer, Moment, Observer, Rejection, Request,
-    RequestId, StepTime, Ticks, TokenGaps,
+    DecodeLaw, EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request,
+    StepTime, Ticks, TokenGaps,
 };
 use decoding::Decoding;
 use member::{Member, Members, Running};
@@ -332,15 +332,18 @@ impl<P: StepTime> ModelServer for Engine<P> {
         }
     }
 
-    fn abort_all(&mut self) -> Vec<RequestId> {
-        let handles = self.running.iter(&self.members).chain(self.waiting.iter().copied());
-        let lost = handles.map(|handle| self.members[handle].state.request.id).collect();
+    fn abort_all(&mut self) -> Vec<Lost> {
+        let running: Vec<_> = self.running.iter(&self.members).collect();
+        for &handle in &running {
+            self.decoding.remove(handle, &mut self.members);
+        }
+        let handles = running.into_iter().chain(self.waiting.drain(..));
+        let lost = handles.map(|handle| self.members[handle].state.lost()).collect();
         self.blocks = BlockPool::new(self.args.num_gpu_blocks, self.args.block_size);
         self.members = Members::default();
         self.running = Running::default();
         self.decoding = Decoding::new(self.args.block_size);
         self.prefilling.clear();
-        self.waiting.clear();
         self.work = Work::Idle;
         lost
     }

@@ -3,7 +3,7 @@
 use std::ops::{Index, IndexMut};
 
 use super::step_time::Batch;
-use super::{Moment, Request};
+use super::{Lost, Moment, Request};
 
 /// A request in the queue or in the batch.
 #[derive(Debug, Clone)]
@@ -71,6 +71,11 @@ impl Sequence {
     /// the prompt for later.
     pub(super) const fn produces_token(&self) -> bool {
         self.scheduled > 0 && self.computed == self.tokens()
+    }
+
+    /// What is lost when it is dropped.
+    pub(super) const fn lost(&self) -> Lost {
+        Lost { id: self.request.id, output_tokens: self.generated }
     }
 
     /// Takes its computed tokens away, but not its output.

@@ -9,8 +9,8 @@ use optimizer::units::{Fraction, Timestamp};
 use super::blocks::BlockPool;
 use super::sequence::{Handle, Sequence, Slots};
 use super::{
-    EngineArgs, EngineConfig, ModelServer, Moment, Observer, Rejection, Request, RequestId,
-    StepTime, Ticks, TokenGaps,
+    EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, StepTime,
+    Ticks, TokenGaps,
 };
 
 /// One replica, step by step. It does what [`Engine`](super::Engine) does, in time that grows with
@@ -116,9 +116,9 @@ impl<P: StepTime> ModelServer for Stepwise<P> {
         self.step_end.map(Moment::timestamp)
     }
 
-    fn abort_all(&mut self) -> Vec<RequestId> {
+    fn abort_all(&mut self) -> Vec<Lost> {
         let handles = self.running.drain(..).chain(self.waiting.drain(..));
-        let lost = handles.map(|handle| self.sequences[handle].request.id).collect();
+        let lost = handles.map(|handle| self.sequences[handle].lost()).collect();
         self.sequences = Slots::default();
         self.blocks = BlockPool::new(self.args.num_gpu_blocks, self.args.block_size);
         self.step_end = None;

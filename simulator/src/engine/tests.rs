@@ -234,7 +234,8 @@ fn a_dead_engine_names_what_it_lost() {
             server.submit(request, Timestamp::ZERO, &mut log).unwrap();
         }
         server.advance(Timestamp::from_seconds(1.5), &mut log);
-        assert_eq!(server.abort_all(), [RequestId(0), RequestId(1), RequestId(2)]);
+        let lost = |id, output_tokens| Lost { id: RequestId(id), output_tokens };
+        assert_eq!(server.abort_all(), [lost(0, 1), lost(1, 0), lost(2, 0)]);
         assert!(server.is_idle());
         assert_eq!(server.kv_usage(), Fraction::ZERO);
         assert_eq!(server.next_event(), None);

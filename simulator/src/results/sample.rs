@@ -74,6 +74,7 @@ pub(super) fn empty(shape: Shape) -> Recording {
             gpus_per_replica: Gpus::new(1 + u32::from(idx == 1)),
             cost: HourlyCost::new(price),
             replica_time: Seconds::ZERO,
+            most_replicas: Replicas::ZERO,
         }
     });
     Recording {
@@ -84,6 +85,7 @@ pub(super) fn empty(shape: Shape) -> Recording {
         requests: Vec::new(),
         samples: Vec::new(),
         scalings: Vec::new(),
+        most_replicas: Replicas::ZERO,
         end: Timestamp::ZERO + shape.duration,
     }
 }
@@ -148,6 +150,7 @@ fn fleet(dice: &mut Dice, shape: Shape, recording: &mut Recording) {
     for idx in 0..=shape.samples {
         let progress = idx as f64 / shape.samples as f64;
         let at = Timestamp::ZERO + shape.duration * progress;
+        let mut all = Replicas::ZERO;
         for variant in 0..shape.variants {
             let wanted = whole(load(progress) * (3.0 + (variant % 3) as f64) + 0.5);
             let wanted = if variant % 4 == 3 { wanted } else { wanted.max(1) };
@@ -178,8 +181,13 @@ fn fleet(dice: &mut Dice, shape: Shape, recording: &mut Recording) {
                 kv_usage_max: (kv * (1.1 + 0.1 * dice.unit())).min(1.0),
                 arrival_rate: (2.0 + 9.0 * busy) * dice.spread(0.15),
             });
-            recording.variants[variant].replica_time += step * f64::from(ready[variant] + starting);
+            let existing = Replicas::new(ready[variant] + starting);
+            recording.variants[variant].replica_time += step * existing.as_f64();
+            let most = &mut recording.variants[variant].most_replicas;
+            *most = existing.max(*most);
+            all += existing;
         }
+        recording.most_replicas = recording.most_replicas.max(all);
     }
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::labels::{model_key, variant_key};
 use super::stats::LatencyStats;
-use crate::records::{Outcome, Recording, RequestRecord, Sample, VariantRecord};
+use crate::records::{Outcome, Recording, RequestRecord, VariantRecord};
 
 /// The run in numbers. Names that end in `_s` are seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -94,7 +94,7 @@ pub struct Throughput {
 pub struct ReplicaStats {
     /// The mean over time: the time that replicas existed over the length of the run.
     pub mean: f64,
-    /// The most at one sampling time.
+    /// The most at once.
     pub max: u32,
 }
 
@@ -177,7 +177,7 @@ impl Summary {
             cost: total(recording.variants.iter().map(|v| v.cost * v.replica_time)),
             replicas: ReplicaStats {
                 mean: span.rate(replica_time.value()),
-                max: most_at_once(recording.samples.iter()),
+                max: recording.most_replicas.get(),
             },
             scaling_decisions: recording.scalings.len(),
             models: recording
@@ -213,7 +213,7 @@ impl VariantSummary {
             accelerator: variant.accelerator.to_string(),
             replicas: ReplicaStats {
                 mean: span.rate(variant.replica_time.value()),
-                max: most_at_once(recording.samples.iter().filter(|s| s.variant == idx)),
+                max: variant.most_replicas.get(),
             },
             gpu_hours: gpu_hours(variant),
             cost: variant.cost * variant.replica_time,
@@ -298,19 +298,6 @@ fn total(values: impl Iterator<Item = f64>) -> f64 {
     values.fold(0.0, |sum, value| sum + value)
 }
 
-/// The most existing replicas at one sampling time. The samples of one time follow each other.
-fn most_at_once<'a>(samples: impl Iterator<Item = &'a Sample>) -> u32 {
-    let (mut most, mut sum, mut time) = (0, 0, None);
-    for sample in samples {
-        if time != Some(sample.at) {
-            (sum, time) = (0, Some(sample.at));
-        }
-        sum += (sample.ready + sample.starting + sample.draining).get();
-        most = most.max(sum);
-    }
-    most
-}
-
 fn merged<'a>(histograms: impl Iterator<Item = &'a Histogram<u64>>) -> Histogram<u64> {
     let mut all = Histogram::new(3).expect("three digits are supported");
     for histogram in histograms {
@@ -352,14 +339,10 @@ mod tests {
     }
 
     #[test]
-    fn replicas_are_counted_over_variants_at_one_time() {
+    fn the_most_replicas_at_once_are_no_sum_over_variants() {
         let recording = sample::recording(Shape::HALF_HOUR);
-        let at_once = recording.samples.chunk_by(|a, b| a.at == b.at);
-        let most = at_once.map(|now| {
-            now.iter().map(|s| s.ready.get() + s.starting.get() + s.draining.get()).sum::<u32>()
-        });
         let summary = Summary::of(&recording);
-        assert_eq!(Some(summary.replicas.max), most.max());
+        assert_eq!(summary.replicas.max, recording.most_replicas.get());
         let single = summary.variants.values().map(|v| v.replicas.max).max();
         assert!(Some(summary.replicas.max) > single, "{summary:?}");
     }

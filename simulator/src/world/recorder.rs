@@ -37,6 +37,7 @@ impl Recorder {
             gpus_per_replica: variant.gpus_per_replica,
             cost: variant.cost,
             replica_time: Seconds::ZERO,
+            most_replicas: Replicas::ZERO,
         });
         Self {
             recording: Recording {
@@ -47,6 +48,7 @@ impl Recorder {
                 requests: Vec::new(),
                 samples: Vec::new(),
                 scalings: Vec::new(),
+                most_replicas: Replicas::ZERO,
                 end: Timestamp::ZERO,
             },
             last_sample: Timestamp::ZERO,
@@ -143,6 +145,17 @@ impl Recorder {
         for (last, gateway) in self.last_arrived.iter_mut().zip(gateways) {
             *last = gateway.arrived;
         }
+    }
+
+    /// Notes how many replicas exist, in case there were never as many.
+    pub(super) fn count_replicas(&mut self, fleet: &Fleet) {
+        let mut existing = Replicas::ZERO;
+        for (idx, variant) in self.recording.variants.iter_mut().enumerate() {
+            let of_variant = fleet.counts(idx).existing();
+            variant.most_replicas = variant.most_replicas.max(of_variant);
+            existing += of_variant;
+        }
+        self.recording.most_replicas = self.recording.most_replicas.max(existing);
     }
 
     pub(super) fn finish(mut self, end: Timestamp, fleet: &Fleet) -> Recording {

@@ -133,6 +133,7 @@ fn a_removed_replica_finishes_its_requests_and_holds_its_gpus_until_then() {
     assert_eq!(recording.requests[1].replica, Some(1));
     let draining = recording.samples.iter().filter(|sample| sample.draining == Replicas::new(1));
     assert_eq!(draining.count(), 19, "from 31 s to 49 s; at 50 s it is gone");
+    assert_eq!(recording.most_replicas, Replicas::new(2));
     assert_eq!(recording.variants[0].replica_time, Seconds::new(100.0));
 }
 
@@ -141,6 +142,7 @@ fn a_request_that_outlives_the_drain_timeout_fails() {
     let recording = run_to_end(setup(2, bounds(1, 2), &[(0.0, 10, 50), (0.0, 10, 300)]));
     assert_eq!(outcomes(&recording), [Outcome::Completed, Outcome::Failed]);
     assert_eq!(recording.requests[1].end, Some(Timestamp::from_seconds(131.0)));
+    assert_eq!(recording.requests[1].generated_tokens, 131, "what came before is not lost");
     assert_eq!(recording.end, Timestamp::from_seconds(131.0));
 }
 
@@ -177,6 +179,16 @@ fn the_run_ends_with_its_duration_or_its_last_request_or_its_patience() {
     assert_eq!(end(Some(10.0), 1000.0), (10.0, 1));
     // Ten seconds after the last arrival patience ends.
     assert_eq!(end(None, 10.0), (100.0, 3));
+}
+
+#[test]
+fn a_request_that_is_in_flight_at_the_end_keeps_its_tokens() {
+    let mut setup = setup(1, bounds(1, 1), &[(0.0, 10, 500)]);
+    setup.drain_limit = Seconds::new(42.0);
+    let recording = run_to_end(setup);
+    assert_eq!(outcomes(&recording), [Outcome::InFlight]);
+    assert_eq!(recording.requests[0].generated_tokens, 42);
+    assert_eq!(recording.requests[0].end, None);
 }
 
 #[test]
