@@ -29,6 +29,7 @@ pub fn llama_8b_h100_config() -> EngineConfig {
         max_model_len: 131_072,
         block_size: 16,
         num_gpu_blocks: 28_167,
+        async_scheduling: true,
     })
     .expect("the arguments are valid")
 }

@@ -15,9 +15,14 @@
 //! 3. The batch runs for the plant's time. Every sequence whose tokens are all computed then has
 //!    one more output token; those with all their output leave.
 //!
+//! With asynchronous scheduling, vLLM's default, a step is decided when the one before it begins,
+//! not when it ends. A sequence whose last token is on its way is left out, but keeps its place and
+//! its blocks until that token has come. So whoever arrives, or waits for a place, enters one step
+//! later, and the GPU never waits for the scheduler.
+//!
 //! Source of the rules: the scheduler of vLLM 0.33. Not modeled yet: prefix caching, priorities,
-//! asynchronous scheduling (a finish is seen at the end of its own step, not one later), and
-//! speculative decoding.
+//! stop tokens (a request's length is known, so no step is computed in vain), and speculative
+//! decoding.
 //!
 //! There are two engines, and they do the same. [`Stepwise`] computes every step, one sequence
 //! after the other, and reads like the rules above. [`Engine`] jumps.
@@ -39,7 +44,7 @@
 //!   steps, and the rest from k mod b of its entries.
 //! - *Admission.* Between two finishes nothing is freed, so a head of queue that did not fit does
 //!   not fit until the next finish.
-//! - *Arrival.* It waits for the end of the step under way, and cuts the run there.
+//! - *Arrival.* It waits for the first step that is not decided yet, and cuts the run there.
 //! - *Law.* The plant says for how many steps its law holds ([`DecodeLaw`]). Step i of a run takes
 //!   first + i · growth, an arithmetic series in integers ([`Ticks`]), so its sum has no rounding.
 //!
@@ -91,6 +96,8 @@ pub struct EngineArgs {
     pub block_size: u32,
     /// KV blocks, of which vLLM keeps one as the null block.
     pub num_gpu_blocks: u32,
+    /// Whether the next step is decided while one is under way, as vLLM does by default.
+    pub async_scheduling: bool,
 }
 
 impl EngineArgs {
@@ -101,6 +108,12 @@ impl EngineArgs {
             None | Some(0) => Err(Rejection::PromptTooLong { prompt, context }),
             Some(room) => Ok(request.output_tokens.clamp(1, room)),
         }
+    }
+
+    /// Steps that are decided at once: the one under way and, with asynchronous scheduling, the
+    /// next.
+    const fn depth(&self) -> u64 {
+        if self.async_scheduling { 2 } else { 1 }
     }
 
     /// Tokens that the KV cache holds.

@@ -3,7 +3,7 @@
 use std::ops::{Index, IndexMut};
 
 use super::step_time::Batch;
-use super::{Lost, Moment, Request};
+use super::{Moment, Request};
 
 /// A request in the queue or in the batch.
 #[derive(Debug, Clone)]
@@ -11,16 +11,15 @@ pub(super) struct Sequence {
     pub(super) request: Request,
     /// Output tokens after which it ends; what was asked for, cut to the context.
     pub(super) output_tokens: u32,
-    /// Output tokens so far. Preemption does not take them away.
+    /// Output tokens so far, those included that a booked step will bring. Preemption does not take
+    /// them away.
     pub(super) generated: u32,
-    /// Tokens whose KV entries exist, or will exist when the step under way ends.
+    /// Tokens whose KV entries exist, or will exist when the booked steps have ended.
     pub(super) computed: u32,
     /// Blocks held.
     pub(super) blocks: u32,
-    /// Tokens that the step under way computes.
-    pub(super) scheduled: u32,
-    /// When its last output token came. Meaningless before the first.
-    pub(super) last_token: Moment,
+    /// When its last output token came, or, once it is preempted, comes.
+    pub(super) last_token: Option<Moment>,
     /// Whether it has been in a batch before.
     pub(super) admitted: bool,
 }
@@ -33,8 +32,7 @@ impl Sequence {
             generated: 0,
             computed: 0,
             blocks: 0,
-            scheduled: 0,
-            last_token: Moment::default(),
+            last_token: None,
             admitted: false,
         }
     }
@@ -44,20 +42,26 @@ impl Sequence {
         self.request.prompt_tokens + self.generated
     }
 
-    /// Tokens that are known but not computed.
+    /// Tokens that are known but not computed. None, once all output is booked: it only waits for
+    /// its last step to end.
     pub(super) const fn needed(&self) -> u32 {
-        self.tokens() - self.computed
+        if self.has_all_output() { 0 } else { self.tokens() - self.computed }
     }
 
-    /// Books `chunk` of its tokens into a batch. As in vLLM they count as computed from now on,
-    /// before the batch runs.
+    /// Whether its last output token has come, or is booked.
+    pub(super) const fn has_all_output(&self) -> bool {
+        self.generated == self.output_tokens
+    }
+
+    /// Books `chunk` of its tokens into a batch, and returns whether that brings an output token:
+    /// it does, unless it leaves a part of the prompt for later. As in vLLM they count as computed
+    /// from now on, before the batch runs.
     ///
     /// A sequence that has output and lacks only its newest token decodes; a preempted one that
     /// comes back computes its prompt and its output again, which costs as a prefill does.
-    pub(super) fn book(&mut self, chunk: u32, batch: &mut Batch) {
-        self.scheduled = chunk;
+    pub(super) fn book(&mut self, chunk: u32, batch: &mut Batch) -> bool {
         if chunk == 0 {
-            return;
+            return false;
         }
         if self.generated > 0 && self.needed() == 1 {
             batch.add_decode(self.tokens());
@@ -65,24 +69,15 @@ impl Sequence {
             batch.add_prefill(chunk, self.computed);
         }
         self.computed += chunk;
-    }
-
-    /// Whether the step under way ends with an output token: it does, unless it leaves a part of
-    /// the prompt for later.
-    pub(super) const fn produces_token(&self) -> bool {
-        self.scheduled > 0 && self.computed == self.tokens()
-    }
-
-    /// What is lost when it is dropped.
-    pub(super) const fn lost(&self) -> Lost {
-        Lost { id: self.request.id, output_tokens: self.generated }
+        let complete = self.computed == self.tokens();
+        self.generated += u32::from(complete);
+        complete
     }
 
     /// Takes its computed tokens away, but not its output.
     pub(super) fn reset(&mut self) {
         self.computed = 0;
         self.blocks = 0;
-        self.scheduled = 0;
     }
 }
 

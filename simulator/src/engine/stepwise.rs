@@ -8,6 +8,7 @@ use optimizer::units::{Fraction, Timestamp};
 
 use super::blocks::BlockPool;
 use super::sequence::{Handle, Sequence, Slots};
+use super::step_time::Batch;
 use super::{
     EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, StepTime,
     Ticks, TokenGaps,
@@ -20,13 +21,29 @@ pub struct Stepwise<P> {
     args: EngineArgs,
     plant: P,
     blocks: BlockPool,
-    sequences: Slots<Sequence>,
+    members: Slots<Member>,
     /// In the order of admission: the last one is the first to be evicted.
     running: Vec<Handle>,
     waiting: VecDeque<Handle>,
-    /// The end of the step under way.
-    step_end: Option<Moment>,
-    last_step_end: Moment,
+    /// The step under way and those that are decided.
+    steps: VecDeque<Step>,
+    /// When the step under way began, or the last one ended.
+    clock: Moment,
+}
+
+/// A sequence and what has come of its output.
+#[derive(Debug)]
+struct Member {
+    state: Sequence,
+    delivered: u32,
+}
+
+/// A step that is decided.
+#[derive(Debug)]
+struct Step {
+    time: Ticks,
+    /// The sequences that get an output token when it ends.
+    producers: Vec<Handle>,
 }
 
 impl<P: StepTime> Stepwise<P> {
@@ -36,64 +53,62 @@ impl<P: StepTime> Stepwise<P> {
             args,
             plant,
             blocks: BlockPool::new(args.num_gpu_blocks, args.block_size),
-            sequences: Slots::default(),
+            members: Slots::default(),
             running: Vec::new(),
             waiting: VecDeque::new(),
-            step_end: None,
-            last_step_end: Moment::default(),
+            steps: VecDeque::new(),
+            clock: Moment::default(),
         }
     }
 
-    fn begin_step(&mut self, now: Moment, observer: &mut impl Observer) {
-        if self.is_idle() {
-            return;
-        }
-        let batch = self.schedule(now, observer);
-        self.step_end = Some(now + self.plant.step_time(&batch));
-    }
-
-    /// Hands out the tokens of the step that ends at `now`, and lets finished requests go.
-    fn end_step(&mut self, now: Moment, observer: &mut impl Observer) {
-        let previous_end = std::mem::replace(&mut self.last_step_end, now);
-        let mut kept = 0;
-        for idx in 0..self.running.len() {
-            let handle = self.running[idx];
-            let sequence = &mut self.sequences[handle];
-            if sequence.produces_token() {
-                let first = sequence.generated == 0;
-                sequence.generated += 1;
-                let last_token = std::mem::replace(&mut sequence.last_token, now);
-                if first {
-                    observer.first_token(sequence.request.id, now.timestamp());
-                } else {
-                    debug_assert!(last_token <= previous_end, "two tokens in one step");
-                    observer.token_gaps(TokenGaps {
-                        first: now.span_since(last_token),
-                        growth: Ticks::ZERO,
-                        steps: 1,
-                        sequences: 1,
-                    });
-                }
-                if sequence.generated == sequence.output_tokens {
-                    observer.finished(sequence.request.id, now.timestamp(), sequence.generated);
-                    self.blocks.free(sequence.blocks);
-                    self.sequences.remove(handle);
-                    continue;
-                }
+    /// Decides steps until enough are decided or there is nothing to compute.
+    fn decide(&mut self, observer: &mut impl Observer) {
+        while (self.steps.len() as u64) < self.args.depth() && !self.is_idle() {
+            let (batch, producers) = self.schedule(observer);
+            if batch == Batch::default() {
+                return;
             }
-            self.running[kept] = handle;
-            kept += 1;
+            self.steps.push_back(Step { time: self.plant.step_time(&batch), producers });
         }
-        self.running.truncate(kept);
+    }
+
+    fn step_end(&self) -> Option<Moment> {
+        self.steps.front().map(|step| self.clock + step.time)
+    }
+
+    /// Hands out the tokens of the step under way, and lets finished requests go.
+    fn end_step(&mut self, observer: &mut impl Observer) {
+        let Some(step) = self.steps.pop_front() else { return };
+        self.clock = self.clock + step.time;
+        for handle in step.producers {
+            let Member { state, delivered } = &mut self.members[handle];
+            *delivered += 1;
+            match state.last_token.replace(self.clock) {
+                None => observer.first_token(state.request.id, self.clock.timestamp()),
+                Some(last_token) => observer.token_gaps(TokenGaps {
+                    first: self.clock.span_since(last_token),
+                    growth: Ticks::ZERO,
+                    steps: 1,
+                    sequences: 1,
+                }),
+            }
+            if *delivered == state.output_tokens {
+                observer.finished(state.request.id, self.clock.timestamp(), *delivered);
+                self.blocks.free(state.blocks);
+                // It may have been preempted while its last token was on the way.
+                self.running.retain(|&running| running != handle);
+                self.waiting.retain(|&waiting| waiting != handle);
+                self.members.remove(handle);
+            }
+        }
     }
 }
 
 impl<P: StepTime> ModelServer for Stepwise<P> {
     fn advance(&mut self, now: Timestamp, observer: &mut impl Observer) {
-        while let Some(end) = self.step_end.filter(|end| end.timestamp() <= now) {
-            self.step_end = None;
-            self.end_step(end, observer);
-            self.begin_step(end, observer);
+        while self.step_end().is_some_and(|end| end.timestamp() <= now) {
+            self.end_step(observer);
+            self.decide(observer);
         }
     }
 
@@ -103,25 +118,31 @@ impl<P: StepTime> ModelServer for Stepwise<P> {
         now: Timestamp,
         observer: &mut impl Observer,
     ) -> Result<(), Rejection> {
-        let output = self.args.admit(&request)?;
-        let handle = self.sequences.insert(Sequence::new(request, output));
+        let output_tokens = self.args.admit(&request)?;
+        let state = Sequence::new(request, output_tokens);
+        let handle = self.members.insert(Member { state, delivered: 0 });
         self.waiting.push_back(handle);
-        if self.step_end.is_none() {
-            self.begin_step(Moment::at(now).max(self.last_step_end), observer);
+        if self.steps.is_empty() {
+            self.clock = self.clock.max(Moment::at(now));
+            self.decide(observer);
         }
         Ok(())
     }
 
     fn next_event(&self) -> Option<Timestamp> {
-        self.step_end.map(Moment::timestamp)
+        self.step_end().map(Moment::timestamp)
     }
 
     fn abort_all(&mut self) -> Vec<Lost> {
         let handles = self.running.drain(..).chain(self.waiting.drain(..));
-        let lost = handles.map(|handle| self.sequences[handle].lost()).collect();
-        self.sequences = Slots::default();
+        let lost = handles.map(|handle| {
+            let Member { state, delivered } = &self.members[handle];
+            Lost { id: state.request.id, output_tokens: *delivered }
+        });
+        let lost = lost.collect();
+        self.members = Slots::default();
         self.blocks = BlockPool::new(self.args.num_gpu_blocks, self.args.block_size);
-        self.step_end = None;
+        self.steps.clear();
         lost
     }
 

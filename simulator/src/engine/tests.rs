@@ -72,6 +72,7 @@ const ROOMY: EngineArgs = EngineArgs {
     max_model_len: 1000,
     block_size: 16,
     num_gpu_blocks: 101,
+    async_scheduling: false,
 };
 
 fn config(args: EngineArgs) -> EngineConfig {
@@ -116,10 +117,16 @@ fn serve(
     (log, seen)
 }
 
-/// Serves requests that are all there at the start, with both engines, which must agree.
+/// Serves requests that are all there at the start.
 fn run(args: EngineArgs, requests: &[(u32, u32)]) -> Log {
-    let arrivals: Vec<Arrival> =
-        requests.iter().map(|&(prompt, output)| (Timestamp::ZERO, prompt, output)).collect();
+    let arrivals: Vec<_> = requests.iter().map(|&(prompt, output)| (0.0, prompt, output)).collect();
+    run_arrivals(args, &arrivals)
+}
+
+/// Serves requests that arrive at a number of seconds, with both engines, which must agree.
+fn run_arrivals(args: EngineArgs, requests: &[(f64, u32, u32)]) -> Log {
+    let at = |&(at, prompt, output)| (Timestamp::from_seconds(at), prompt, output);
+    let arrivals: Vec<Arrival> = requests.iter().map(at).collect();
     let (log, _) = serve(&mut Engine::new(config(args), PLANT), &arrivals, &[]);
     let (reference, _) = serve(&mut Stepwise::new(config(args), PLANT), &arrivals, &[]);
     assert_eq!(log, reference);
@@ -240,9 +247,38 @@ fn a_dead_engine_names_what_it_lost() {
         assert_eq!(server.kv_usage(), Fraction::ZERO);
         assert_eq!(server.next_event(), None);
     }
-    let args = EngineArgs { max_num_seqs: 2, ..ROOMY };
-    check(&mut Engine::new(config(args), PLANT));
-    check(&mut Stepwise::new(config(args), PLANT));
+    for async_scheduling in [false, true] {
+        let args = EngineArgs { max_num_seqs: 2, async_scheduling, ..ROOMY };
+        check(&mut Engine::new(config(args), PLANT));
+        check(&mut Stepwise::new(config(args), PLANT));
+    }
+}
+
+#[test]
+fn with_asynchronous_scheduling_an_arrival_waits_for_the_step_that_is_decided_already() {
+    // Request 0 is in its first step, of 1.01 s, and its second is decided when request 1 arrives.
+    // That one is let in when the first ends, and computed when the second has ended.
+    let args = EngineArgs { async_scheduling: true, ..ROOMY };
+    let log = run_arrivals(args, &[(0.0, 10, 5), (0.5, 20, 2)]);
+    assert_eq!(log.scheduled[1], (1, Timestamp::from_seconds(1.01)));
+    assert_eq!(log.first[&1], Timestamp::from_seconds(1.01 + 1.0 + 1.02));
+}
+
+#[test]
+fn with_asynchronous_scheduling_a_seat_is_taken_a_step_later() {
+    // One seat. When request 0 has ended its only step nothing else is decided, so request 1 enters
+    // at once. With a second seat that keeps the GPU busy, one step lies between.
+    let args = EngineArgs { async_scheduling: true, max_num_seqs: 1, ..ROOMY };
+    let log = run_arrivals(args, &[(0.0, 10, 1), (0.5, 10, 1)]);
+    assert_eq!(log.first[&1], Timestamp::from_seconds(1.01 + 1.01));
+
+    let args = EngineArgs { max_num_seqs: 2, ..args };
+    let log = run_arrivals(args, &[(0.0, 10, 9), (0.0, 10, 2), (0.5, 10, 1)]);
+    // Request 1 is computed in the steps that end at 3.02 and 4.02; request 2, let in at 4.02, in
+    // the one after the next.
+    assert!((log.end(1).0 - 4.02).abs() < 1e-12);
+    assert_eq!(log.scheduled[2], (2, Timestamp::from_seconds(4.02)));
+    assert_eq!(log.first[&2], Timestamp::from_seconds(4.02 + 1.0 + 1.01));
 }
 
 /// A plant in which every part of the batch costs something odd.
@@ -260,16 +296,19 @@ fn plant() -> impl Strategy<Value = Linear> {
 
 /// Engine arguments from roomy to so tight that nearly every step preempts.
 fn args() -> impl Strategy<Value = EngineArgs> {
-    (8..300_u32, 1..24_u32, 1..40_u32, 0..120_u32).prop_map(|(budget, seqs, block_size, spare)| {
-        let max_model_len = 200;
-        EngineArgs {
-            max_num_batched_tokens: budget,
-            max_num_seqs: seqs.min(budget),
-            max_model_len,
-            block_size,
-            num_gpu_blocks: 1 + max_model_len.div_ceil(block_size) + spare,
-        }
-    })
+    (8..300_u32, 1..24_u32, 1..40_u32, 0..120_u32, any::<bool>()).prop_map(
+        |(budget, seqs, block_size, spare, async_scheduling)| {
+            let max_model_len = 200;
+            EngineArgs {
+                max_num_batched_tokens: budget,
+                max_num_seqs: seqs.min(budget),
+                max_model_len,
+                block_size,
+                num_gpu_blocks: 1 + max_model_len.div_ceil(block_size) + spare,
+                async_scheduling,
+            }
+        },
+    )
 }
 
 proptest! {
@@ -310,5 +349,29 @@ proptest! {
         prop_assert_eq!(ended, (0..).zip(wanted.iter().copied()).collect::<Vec<_>>());
         let gaps: u64 = log.gaps.values().sum();
         prop_assert_eq!(gaps, wanted.iter().map(|&tokens| u64::from(tokens) - 1).sum::<u64>());
+    }
+
+    /// At whatever time they die, both engines lose the same requests, with the same tokens.
+    #[test]
+    fn both_die_alike(
+        args in args(),
+        plant in plant(),
+        requests in prop::collection::vec((1..190_u32, 1..120_u32), 1..40),
+        death in 0..3_000_000_u64,
+    ) {
+        fn die(server: &mut impl ModelServer, requests: &[(u32, u32)], death: u64) -> Vec<Lost> {
+            let mut log = Log::default();
+            for (id, &(prompt_tokens, output_tokens)) in (0..).zip(requests) {
+                let request = Request { id: RequestId(id), prompt_tokens, output_tokens };
+                server.advance(Timestamp::ZERO, &mut log);
+                server.submit(request, Timestamp::ZERO, &mut log).unwrap();
+            }
+            server.advance(Timestamp::from_nanos(death * 1_000), &mut log);
+            server.abort_all()
+        }
+        prop_assert_eq!(
+            die(&mut Engine::new(config(args), plant), &requests, death),
+            die(&mut Stepwise::new(config(args), plant), &requests, death)
+        );
     }
 }

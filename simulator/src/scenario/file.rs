@@ -190,6 +190,8 @@ pub(super) struct EngineFile {
     /// KV blocks. Default: the catalog's profile.
     #[schemars(range(min = 1))]
     pub(super) num_gpu_blocks: Option<u32>,
+    /// Whether the next step is decided while one is under way. Default: true, as in vLLM.
+    pub(super) async_scheduling: Option<bool>,
 }
 
 /// How the fleet is watched and moved.

@@ -43,6 +43,7 @@ fn setup(initial: u32, bounds: Bounds, requests: &[(f64, u32, u32)]) -> Setup {
         max_model_len: 1000,
         block_size: 16,
         num_gpu_blocks: 101,
+        async_scheduling: false,
     };
     let variant = VariantSetup {
         variant: "v".parse().unwrap(),

@@ -50,6 +50,7 @@ fn one_slot(workload: Workload, seed: u64) -> Setup {
         max_model_len: 100_000,
         block_size: 16,
         num_gpu_blocks: 10_000,
+        async_scheduling: false,
     };
     let plant = Linear {
         base: STEP,

@@ -9,12 +9,12 @@ use super::member::Members;
 
 /// All decoding sequences of an engine.
 ///
-/// In every step each of them gets a token. So what changes from step to step is common to all (the
-/// clock `step`), and what differs between them is constant: when each finishes, and the phase in
-/// which it takes its next block.
+/// Every booked step brings each of them a token. So what changes from step to step is common to all
+/// (the clock `step`), and what differs between them is constant: which step brings the last token,
+/// and the phase in which it takes its next block.
 #[derive(Debug)]
 pub(super) struct Decoding {
-    /// Decode steps that have ended.
+    /// Steps that are booked.
     step: u64,
     count: u32,
     /// Tokens of all decoding sequences, known before the next step.
@@ -49,6 +49,11 @@ impl Decoding {
         self.count
     }
 
+    /// Steps that are booked.
+    pub(super) const fn step(&self) -> u64 {
+        self.step
+    }
+
     /// Adds what the next step computes for them.
     pub(super) fn join(&self, batch: &mut Batch) {
         batch.decode_sequences += self.count;
@@ -72,6 +77,9 @@ impl Decoding {
     pub(super) fn remove(&mut self, handle: Handle, members: &mut Members) -> bool {
         let member = &mut members[handle];
         let Some(finish_step) = member.finish_step.take() else { return false };
+        if let Some(produced) = &mut member.produced {
+            produced.last = Some(self.step);
+        }
         let state = &mut member.state;
         state.generated = state.output_tokens - remaining(finish_step, self.step);
         state.computed = state.tokens() - 1;
@@ -119,19 +127,19 @@ impl Decoding {
         steps.min(limit)
     }
 
-    /// Lets every decoding sequence take `steps` steps.
+    /// Books `steps` steps.
     pub(super) fn advance(&mut self, steps: u64) {
         self.step += steps;
         self.tokens += steps * u64::from(self.count);
     }
 
-    /// Steps until the next one finishes; `None` when nothing decodes.
+    /// Steps to book until one of them has all its output; `None` when nothing decodes.
     pub(super) fn steps_to_finish(&mut self, members: &Members) -> Option<u64> {
         self.next_finish(members).map(|finish| finish.step - self.step)
     }
 
-    /// Takes out the next sequence that has all its output by now.
-    pub(super) fn pop_finished(&mut self, members: &mut Members) -> Option<Handle> {
+    /// Takes out the next sequence that has all its output with the steps that are booked.
+    pub(super) fn pop_complete(&mut self, members: &mut Members) -> Option<Handle> {
         let finish = self.next_finish(members).filter(|finish| finish.step <= self.step)?;
         self.finishes.pop();
         self.remove(finish.handle, members);

@@ -11,13 +11,38 @@ pub(super) struct Member {
     pub(super) state: Sequence,
     /// Which admission brought it into the running list; `None` outside.
     pub(super) admission: Option<u64>,
-    /// The decode step in which it has all its output; `None` when it does not decode.
+    /// The step that brings its last token; `None` when it does not decode.
     pub(super) finish_step: Option<u64>,
+    /// The steps that brought, or will bring, its latest tokens without a break.
+    pub(super) produced: Option<Produced>,
+}
+
+/// A sequence that decodes gets a token in every step, from its first on.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Produced {
+    pub(super) first: u64,
+    /// `None` as long as it decodes.
+    pub(super) last: Option<u64>,
+}
+
+impl Member {
+    /// The output tokens that it has got when `booked` steps are booked and `ended` have ended.
+    pub(super) fn delivered(&self, booked: u64, ended: u64) -> u32 {
+        let under_way = self.produced.map_or(0, |Produced { first, last }| {
+            last.unwrap_or(booked).saturating_sub(ended.max(first - 1))
+        });
+        self.state.generated - u32::try_from(under_way).unwrap_or(u32::MAX)
+    }
 }
 
 impl Member {
     pub(super) fn new(request: Request, output_tokens: u32) -> Self {
-        Self { state: Sequence::new(request, output_tokens), admission: None, finish_step: None }
+        Self {
+            state: Sequence::new(request, output_tokens),
+            admission: None,
+            finish_step: None,
+            produced: None,
+        }
     }
 }
 

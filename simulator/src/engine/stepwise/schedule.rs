@@ -1,102 +1,104 @@
 //! Batch formation: who computes how many tokens in the next step.
 
+use super::super::Observer;
 use super::super::sequence::Handle;
 use super::super::step_time::{Batch, StepTime};
-use super::super::{Moment, Observer};
 use super::Stepwise;
 
 impl<P: StepTime> Stepwise<P> {
-    /// Decides the next batch and books its tokens and blocks.
-    pub(super) fn schedule(&mut self, now: Moment, observer: &mut impl Observer) -> Batch {
-        let mut batch = Batch::default();
-        let mut budget = self.args.max_num_batched_tokens;
-        let preempted = self.schedule_running(&mut budget, &mut batch, observer);
+    /// Decides the next batch, books its tokens and blocks, and says who gets an output token.
+    pub(super) fn schedule(&mut self, observer: &mut impl Observer) -> (Batch, Vec<Handle>) {
+        let mut plan = Plan {
+            budget: self.args.max_num_batched_tokens,
+            batch: Batch::default(),
+            producers: Vec::new(),
+        };
+        let preempted = self.schedule_running(&mut plan, observer);
         if !preempted {
-            self.schedule_waiting(&mut budget, &mut batch, now, observer);
+            self.schedule_waiting(&mut plan, observer);
         }
-        batch
+        (plan.batch, plan.producers)
     }
 
     /// Returns whether a sequence was preempted.
-    fn schedule_running(
-        &mut self,
-        budget: &mut u32,
-        batch: &mut Batch,
-        observer: &mut impl Observer,
-    ) -> bool {
+    fn schedule_running(&mut self, plan: &mut Plan, observer: &mut impl Observer) -> bool {
         let mut preempted = false;
         let mut idx = 0;
         while idx < self.running.len() {
             let handle = self.running[idx];
-            let chunk = self.sequences[handle].needed().min(*budget);
-            if chunk > 0 {
-                while !self.grow(handle, chunk) {
-                    preempted = true;
-                    let victim = self.preempt_youngest(observer);
-                    if victim == handle {
-                        // It was the youngest itself, so every sequence after it has gone, too.
-                        return true;
-                    }
+            let chunk = self.members[handle].state.needed().min(plan.budget);
+            while chunk > 0 && !self.grow(handle, chunk) {
+                preempted = true;
+                let victim = self.preempt_youngest(observer);
+                if victim == handle {
+                    // It was the youngest itself, so every sequence after it has gone, too.
+                    return true;
                 }
-                *budget -= chunk;
             }
-            self.sequences[handle].book(chunk, batch);
+            self.book(handle, chunk, plan);
             idx += 1;
         }
         preempted
     }
 
-    fn schedule_waiting(
-        &mut self,
-        budget: &mut u32,
-        batch: &mut Batch,
-        now: Moment,
-        observer: &mut impl Observer,
-    ) {
-        while *budget > 0 && self.running.len() < self.args.max_num_seqs as usize {
+    fn schedule_waiting(&mut self, plan: &mut Plan, observer: &mut impl Observer) {
+        while plan.budget > 0 && self.running.len() < self.args.max_num_seqs as usize {
             let Some(&handle) = self.waiting.front() else { return };
-            let sequence = &self.sequences[handle];
+            let state = &self.members[handle].state;
             // The whole prompt must fit now, although only a chunk is allocated. Nothing is
             // reserved for the rest, so decoding sequences may still take it away.
-            if self.blocks.blocks_for(sequence.tokens()) > self.blocks.num_free() {
+            if self.blocks.blocks_for(state.tokens()) > self.blocks.num_free() {
                 return;
             }
-            let chunk = sequence.needed().min(*budget);
+            let chunk = state.needed().min(plan.budget);
             if !self.grow(handle, chunk) {
                 return;
             }
-            *budget -= chunk;
             self.waiting.pop_front();
             self.running.push(handle);
-            let sequence = &mut self.sequences[handle];
-            sequence.book(chunk, batch);
-            if !sequence.admitted {
-                sequence.admitted = true;
-                observer.scheduled(sequence.request.id, now.timestamp());
+            let state = &mut self.members[handle].state;
+            if !state.admitted {
+                state.admitted = true;
+                observer.scheduled(state.request.id, self.clock.timestamp());
             }
+            self.book(handle, chunk, plan);
         }
     }
 
     /// Gives a sequence the blocks for `chunk` more tokens, if there are enough.
     fn grow(&mut self, handle: Handle, chunk: u32) -> bool {
-        let sequence = &mut self.sequences[handle];
-        let missing = self.blocks.blocks_for(sequence.computed + chunk) - sequence.blocks;
+        let state = &mut self.members[handle].state;
+        let missing = self.blocks.blocks_for(state.computed + chunk) - state.blocks;
         let fits = self.blocks.allocate(missing);
         if fits {
-            sequence.blocks += missing;
+            state.blocks += missing;
         }
         fits
+    }
+
+    fn book(&mut self, handle: Handle, chunk: u32, plan: &mut Plan) {
+        plan.budget -= chunk;
+        if self.members[handle].state.book(chunk, &mut plan.batch) {
+            plan.producers.push(handle);
+        }
     }
 
     /// Takes everything but its output from the youngest running sequence and puts it at the head
     /// of the queue.
     fn preempt_youngest(&mut self, observer: &mut impl Observer) -> Handle {
         let victim = self.running.pop().expect("a sequence that needs blocks is running");
-        let sequence = &mut self.sequences[victim];
-        self.blocks.free(sequence.blocks);
-        sequence.reset();
-        observer.preempted(sequence.request.id);
+        let state = &mut self.members[victim].state;
+        self.blocks.free(state.blocks);
+        state.reset();
+        observer.preempted(state.request.id);
         self.waiting.push_front(victim);
         victim
     }
+}
+
+/// A batch in the making.
+struct Plan {
+    budget: u32,
+    batch: Batch,
+    producers: Vec<Handle>,
 }

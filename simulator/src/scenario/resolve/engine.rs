@@ -56,6 +56,7 @@ impl Resolver<'_> {
             max_model_len: facts.max_model_len,
             block_size,
             num_gpu_blocks,
+            async_scheduling: file.async_scheduling.unwrap_or(true),
         };
         let held = u32::try_from(args.kv_capacity_tokens()).unwrap_or(u32::MAX);
         args.max_model_len = file.max_model_len.unwrap_or(facts.max_model_len.min(held));
