@@ -96,7 +96,7 @@ mod tests {
     }
 
     /// Block counts that vLLM reported on H100 with `gpu_memory_utilization` at 0.9, as recorded
-    /// beside the experiments of inference-sim (trained_physics_iter29.json).
+    /// beside the experiments of inference-sim (`trained_physics_iter29.json`).
     #[test]
     fn the_formula_comes_near_the_blocks_that_servers_reported() {
         let catalog = Catalog::builtin();

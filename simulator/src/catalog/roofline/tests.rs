@@ -60,8 +60,8 @@ fn steps(profile: &Profile) -> Vec<(&'static str, Batch)> {
 /// Error in percent: the median, and that under which nine of ten lie.
 fn quantiles(errors: &mut [f64]) -> (f64, f64) {
     errors.sort_by(f64::total_cmp);
-    let at = |share: f64| errors[((errors.len() - 1) as f64 * share).round() as usize];
-    (at(0.5), at(0.9))
+    let at = |percent: usize| errors[errors.len() * percent / 100];
+    (at(50), at(90))
 }
 
 /// The efficiencies are the same for all, so this is what an estimate is worth.
