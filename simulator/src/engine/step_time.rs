@@ -153,7 +153,7 @@ impl StepTime for Plant {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use optimizer::units::Seconds;
     use proptest::prelude::*;
 
@@ -163,8 +163,8 @@ mod tests {
         range.prop_map(Seconds::new)
     }
 
-    fn ticks(range: std::ops::Range<u64>) -> impl Strategy<Value = Ticks> {
-        range.prop_map(Ticks::new)
+    fn ticks(below: f64) -> impl Strategy<Value = Ticks> {
+        seconds(0.0..below).prop_map(Ticks::from_seconds)
     }
 
     fn linear() -> impl Strategy<Value = Plant> {
@@ -198,15 +198,13 @@ mod tests {
     }
 
     fn roofline() -> impl Strategy<Value = Plant> {
-        let matrices = || {
-            (ticks(0..10_000_000), ticks(0..100_000))
-                .prop_map(|(read, compute)| Matrices { read, compute })
-        };
-        let experts = (1..64_u32, ticks(0..1_000_000), ticks(0..100_000)).prop_map(
-            |(count, read, compute)| Experts { count, active: 1 + count / 8, read, compute },
-        );
+        let matrices =
+            || (ticks(0.02), ticks(1e-4)).prop_map(|(read, compute)| Matrices { read, compute });
+        let experts = (1..64_u32, ticks(1e-3), ticks(1e-5)).prop_map(|(count, read, compute)| {
+            Experts { count, active: 1 + count / 8, read, compute }
+        });
         let window = prop::option::of(1..400_u32);
-        let group = (window, ticks(0..1_000), ticks(0..1_000), ticks(0..1_000)).prop_map(
+        let group = (window, ticks(1e-7), ticks(1e-6), ticks(1e-6)).prop_map(
             |(window, pair, read, decode)| Attention {
                 window,
                 per_prefill_pair: pair,
@@ -214,8 +212,7 @@ mod tests {
                 per_context_token: decode,
             },
         );
-        let base = || ticks(0..10_000_000);
-        let overhead = (base(), base(), ticks(0..100_000), ticks(0..100_000));
+        let overhead = (ticks(0.02), ticks(0.01), ticks(1e-4), ticks(1e-4));
         let attention = prop::collection::vec(group, 0..4);
         (overhead, matrices(), prop::option::of(experts), matrices(), attention).prop_map(
             |((base, prefill_base, per_sequence, per_token), dense, experts, head, attention)| {
@@ -233,6 +230,11 @@ mod tests {
         )
     }
 
+    /// Every kind of plant, in which every part of a batch costs something odd.
+    pub(in crate::engine) fn plants() -> impl Strategy<Value = Plant> {
+        prop_oneof![linear(), hinge(), roofline()]
+    }
+
     fn decode_batch(lengths: &[u32]) -> Batch {
         let mut batch = Batch::default();
         for &tokens in lengths {
@@ -245,7 +247,7 @@ mod tests {
         /// What the engine's jumps rest on.
         #[test]
         fn a_law_tells_the_time_of_each_step_that_it_covers(
-            plant in prop_oneof![linear(), hinge(), roofline()],
+            plant in plants(),
             mut lengths in prop::collection::vec(1..500_u32, 1..12),
         ) {
             let law = plant.decode_law(&decode_batch(&lengths));
