@@ -402,7 +402,22 @@ profiles:
     #[test]
     fn the_problems_of_a_catalog_have_their_places() {
         let text = "
-gpus: {H100: {pricePerHour: 2, maxNumBatchedTokens: 0, maxNumSeqs: 1024}}
+gpus:
+  H100:
+    pricePerHour: 2
+    maxNumBatchedTokens: 0
+    maxNumSeqs: 1024
+    dataSheet:
+      {memoryGib: 80, memoryGbPerS: 0, bf16Tflops: 989, link: {kind: direct, gbPerS: 450}}
+models:
+  m:
+    maxModelLen: 2048
+    architecture:
+      layers: 2
+      hidden: 8
+      vocabulary: 100
+      attention: {grouped: {heads: 2, kvHeads: 2, headDim: 4}}
+      experts: {layers: 2, count: 4, active: 5, intermediate: 8}
 profiles:
   - &p
     model: m
@@ -415,10 +430,12 @@ profiles:
 ";
         let read = Catalog::read(&Document::parse("own.yaml", text).unwrap());
         insta::assert_snapshot!(read.unwrap_err(), @r"
-        own.yaml:2:53: gpus.H100.maxNumBatchedTokens: 0 — expected at least 1
-        own.yaml:7:21: profiles[0].tensorParallel: 0 — expected at least 1
-        own.yaml:11:5: profiles[1].tensorParallel: 0 — expected at least 1
-        own.yaml:11:5: profiles[1]: a map — expected one profile for m on H100 with tensor parallelism 0 in bf16
+        own.yaml:5:26: gpus.H100.maxNumBatchedTokens: 0 — expected at least 1
+        own.yaml:8:37: gpus.H100.dataSheet.memoryGbPerS: 0 — expected more than 0
+        own.yaml:17:46: models.m.architecture.experts.active: 5 — expected at most 4
+        own.yaml:22:21: profiles[0].tensorParallel: 0 — expected at least 1
+        own.yaml:26:5: profiles[1].tensorParallel: 0 — expected at least 1
+        own.yaml:26:5: profiles[1]: a map — expected one profile for m on H100 with tensor parallelism 0 in bf16
         ");
     }
 }
