@@ -111,50 +111,50 @@ pub struct ExpertShape {
 impl Architecture {
     /// Parameters in all.
     #[must_use]
-    pub fn parameters(&self) -> u64 {
+    pub fn parameters(&self) -> u128 {
         let stored = if self.tied_embeddings { 1 } else { 2 };
         stored * self.embedding_parameters() + self.dense_parameters() + self.expert_parameters()
     }
 
     /// Parameters that one token meets: all but the experts that it is not sent to.
     #[must_use]
-    pub fn active_parameters(&self) -> u64 {
+    pub fn active_parameters(&self) -> u128 {
         let idle = self.experts.map_or(0, |experts| experts.count - experts.active);
-        self.parameters() - u64::from(idle) * self.parameters_of_an_expert()
+        self.parameters() - u128::from(idle) * self.parameters_of_an_expert()
     }
 
     /// Parameters of the embedding, and as many of the output head.
     #[must_use]
-    pub fn embedding_parameters(&self) -> u64 {
-        u64::from(self.vocabulary) * u64::from(self.hidden)
+    pub fn embedding_parameters(&self) -> u128 {
+        u128::from(self.vocabulary) * u128::from(self.hidden)
     }
 
     /// Parameters of the layers that every token meets.
     #[must_use]
-    pub fn dense_parameters(&self) -> u64 {
-        let gated = |width: u32| GATED * u64::from(self.hidden) * u64::from(width);
+    pub fn dense_parameters(&self) -> u128 {
+        let gated = |width: u32| GATED * u128::from(self.hidden) * u128::from(width);
         let shared = self.experts.map_or(0, |experts| {
-            let router = u64::from(self.hidden) * u64::from(experts.count);
-            u64::from(experts.layers) * (gated(experts.shared_intermediate) + router)
+            let router = u128::from(self.hidden) * u128::from(experts.count);
+            u128::from(experts.layers) * (gated(experts.shared_intermediate) + router)
         });
         let with_experts = self.experts.map_or(0, |experts| experts.layers);
-        let plain = u64::from(self.layers.saturating_sub(with_experts));
-        u64::from(self.layers) * self.attention.parameters(self.hidden)
+        let plain = u128::from(self.layers.saturating_sub(with_experts));
+        u128::from(self.layers) * self.attention.parameters(self.hidden)
             + plain * gated(self.intermediate)
             + shared
     }
 
     /// Parameters of one expert of each layer that has some.
     #[must_use]
-    pub fn parameters_of_an_expert(&self) -> u64 {
+    pub fn parameters_of_an_expert(&self) -> u128 {
         self.experts.map_or(0, |experts| {
-            let matrix = u64::from(self.hidden) * u64::from(experts.intermediate);
-            u64::from(experts.layers) * GATED * matrix
+            let matrix = u128::from(self.hidden) * u128::from(experts.intermediate);
+            u128::from(experts.layers) * GATED * matrix
         })
     }
 
-    fn expert_parameters(&self) -> u64 {
-        self.experts.map_or(0, |experts| u64::from(experts.count)) * self.parameters_of_an_expert()
+    fn expert_parameters(&self) -> u128 {
+        self.experts.map_or(0, |experts| u128::from(experts.count)) * self.parameters_of_an_expert()
     }
 
     /// Bytes of the weights, over all GPUs. Embedding and head stay at 16 bits in any precision.
@@ -208,71 +208,94 @@ impl Architecture {
 
     /// The first of the shape's numbers that cannot be, and what it should be.
     pub(super) fn misfit(&self) -> Option<(&'static str, String)> {
-        let at_least_1 = || "expected at least 1".to_owned();
-        let [attention, heads] = match self.attention {
-            AttentionShape::Grouped(grouped) => [
+        let too_small = |&&(_, count): &&(&str, u32)| count == 0;
+        let too_large = |&&(_, count): &&(&str, u32)| count > MOST;
+        let (needed, optional) = (self.needed_counts(), self.optional_counts());
+        if let Some(&(name, _)) = needed.iter().find(too_small) {
+            return Some((name, "expected at least 1".to_owned()));
+        }
+        if let Some(&(name, _)) = needed.iter().chain(&optional).find(too_large) {
+            return Some((name, format!("expected at most {MOST}")));
+        }
+        let window = self.window.map(|window| ("window.layers", window.layers, self.layers));
+        let experts = self.experts.map(|experts| {
+            [
+                ("experts.layers", experts.layers, self.layers),
+                ("experts.active", experts.active, experts.count),
+            ]
+        });
+        let mut parts = window.into_iter().chain(experts.into_iter().flatten());
+        let (name, _, whole) = parts.find(|&(_, part, whole)| part > whole)?;
+        Some((name, format!("expected at most {whole}")))
+    }
+
+    /// The numbers that are at least 1, by their names.
+    fn needed_counts(&self) -> Vec<(&'static str, u32)> {
+        let mut counts =
+            vec![("layers", self.layers), ("hidden", self.hidden), ("vocabulary", self.vocabulary)];
+        match self.attention {
+            AttentionShape::Grouped(grouped) => counts.extend([
+                ("attention.grouped.heads", grouped.heads),
+                ("attention.grouped.kvHeads", grouped.kv_heads),
                 ("attention.grouped.headDim", grouped.head_dim),
-                ("attention.grouped.kvHeads", grouped.kv_heads.min(grouped.heads)),
-            ],
-            AttentionShape::Latent(latent) => [
-                ("attention.latent.kvLoraRank", latent.kv_lora_rank),
+            ]),
+            AttentionShape::Latent(latent) => counts.extend([
                 ("attention.latent.heads", latent.heads),
-            ],
-        };
-        let counts = [
-            ("layers", self.layers),
-            ("hidden", self.hidden),
-            ("vocabulary", self.vocabulary),
-            attention,
-            heads,
-        ];
-        if let Some((name, _)) = counts.into_iter().find(|&(_, count)| count == 0) {
-            return Some((name, at_least_1()));
+                ("attention.latent.qLoraRank", latent.q_lora_rank.unwrap_or(1)),
+                ("attention.latent.kvLoraRank", latent.kv_lora_rank),
+                ("attention.latent.qkNopeHeadDim", latent.qk_nope_head_dim),
+                ("attention.latent.qkRopeHeadDim", latent.qk_rope_head_dim),
+                ("attention.latent.vHeadDim", latent.v_head_dim),
+            ]),
         }
-        let at_most = |count: u32| format!("expected at most {count}");
-        match self.window {
-            Some(window) if window.tokens == 0 => return Some(("window.tokens", at_least_1())),
-            Some(window) if window.layers > self.layers => {
-                return Some(("window.layers", at_most(self.layers)));
-            }
-            _ => {}
-        }
+        counts.extend(self.window.map(|window| ("window.tokens", window.tokens)));
         match self.experts {
-            Some(experts) if experts.active == 0 => Some(("experts.active", at_least_1())),
-            Some(experts) if experts.active > experts.count => {
-                Some(("experts.active", at_most(experts.count)))
-            }
-            Some(experts) if experts.layers > self.layers => {
-                Some(("experts.layers", at_most(self.layers)))
-            }
-            None if self.intermediate == 0 => Some(("intermediate", at_least_1())),
-            _ => None,
+            Some(experts) => counts.extend([
+                ("experts.count", experts.count),
+                ("experts.active", experts.active),
+                ("experts.intermediate", experts.intermediate),
+            ]),
+            None => counts.push(("intermediate", self.intermediate)),
         }
+        counts
+    }
+
+    /// The numbers that may be 0, by their names.
+    fn optional_counts(&self) -> Vec<(&'static str, u32)> {
+        let shared = self.experts.map(|experts| experts.shared_intermediate);
+        vec![
+            ("intermediate", self.intermediate),
+            ("experts.sharedIntermediate", shared.unwrap_or(0)),
+        ]
     }
 }
 
+/// No number of a shape is above this, so no product of them overflows. The largest of today's is a
+/// quarter of it.
+const MOST: u32 = 1 << 20;
+
 /// The matrices of a gated feed-forward part: gate, up and down.
-const GATED: u64 = 3;
+const GATED: u128 = 3;
 
 impl AttentionShape {
     /// Parameters of one layer.
-    fn parameters(&self, hidden: u32) -> u64 {
-        let hidden = u64::from(hidden);
+    fn parameters(&self, hidden: u32) -> u128 {
+        let hidden = u128::from(hidden);
         match *self {
             Self::Grouped(GroupedAttention { heads, kv_heads, head_dim }) => {
-                let heads = 2 * u64::from(heads) + 2 * u64::from(kv_heads);
-                hidden * heads * u64::from(head_dim)
+                let heads = 2 * u128::from(heads) + 2 * u128::from(kv_heads);
+                hidden * heads * u128::from(head_dim)
             }
             Self::Latent(latent) => {
-                let heads = u64::from(latent.heads);
+                let heads = u128::from(latent.heads);
                 let [nope, rope, value] =
                     [latent.qk_nope_head_dim, latent.qk_rope_head_dim, latent.v_head_dim]
-                        .map(u64::from);
-                let rank = u64::from(latent.kv_lora_rank);
+                        .map(u128::from);
+                let rank = u128::from(latent.kv_lora_rank);
                 let query = heads * (nope + rope);
                 let queries = latent
                     .q_lora_rank
-                    .map_or(hidden * query, |rank| u64::from(rank) * (hidden + query));
+                    .map_or(hidden * query, |rank| u128::from(rank) * (hidden + query));
                 queries
                     + hidden * (rank + rope)
                     + rank * heads * (nope + value)

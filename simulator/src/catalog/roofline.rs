@@ -142,12 +142,12 @@ impl Deployment<'_> {
     }
 
     /// Reading so many parameters, divided among the GPUs.
-    fn read(&self, parameters: u64, bytes: f64) -> Ticks {
+    fn read(&self, parameters: u128, bytes: f64) -> Ticks {
         ticks(parameters as f64 * bytes / self.shares() / self.memory())
     }
 
     /// Multiplying a token with so many parameters, divided among the GPUs.
-    fn compute(&self, parameters: u64, precision: Precision) -> Ticks {
+    fn compute(&self, parameters: u128, precision: Precision) -> Ticks {
         let operations = 2.0 * parameters as f64 / self.shares();
         ticks(operations / (self.arithmetic(precision) * MATRIX_ARITHMETIC))
     }
@@ -158,8 +158,8 @@ impl Deployment<'_> {
         let model = self.architecture;
         let plain = model.layers - model.experts.map_or(0, |experts| experts.layers);
         let inner = model.experts.map_or(0, |experts| {
-            let width = experts.shared_intermediate + experts.active * experts.intermediate;
-            u64::from(experts.layers) * u64::from(width)
+            let routed = u64::from(experts.active) * u64::from(experts.intermediate);
+            u64::from(experts.layers) * (u64::from(experts.shared_intermediate) + routed)
         });
         let inner = inner + u64::from(plain) * u64::from(model.intermediate);
         let outer = 8.0 * f64::from(model.layers) * f64::from(model.hidden);

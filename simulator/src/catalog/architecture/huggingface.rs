@@ -24,7 +24,7 @@ impl Model {
         if config.problems.is_empty()
             && let Some((name, message)) = architecture.misfit()
         {
-            let message = format!("the model's shape has a {name} that cannot be: {message}");
+            let message = format!("no model has such a shape: {name}: {message}");
             config.problems.push(document.problem(&config.at, message));
         }
         Problems::reject(config.problems)?;

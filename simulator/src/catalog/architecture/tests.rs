@@ -235,12 +235,23 @@ fn a_shape_that_cannot_be_is_refused() {
         (
             r#"{"hidden_size": 100, "num_hidden_layers": 0, "num_attention_heads": 10,
                 "vocab_size": 10, "intermediate_size": 9, "max_position_embeddings": 16}"#,
-            "the model's shape has a layers that cannot be: expected at least 1",
+            "no model has such a shape: layers: expected at least 1",
         ),
         (
             r#"{"hidden_size": 100, "num_hidden_layers": 2, "num_attention_heads": 0,
                 "vocab_size": 10, "intermediate_size": 9, "max_position_embeddings": 16}"#,
             "expected a field head_dim, because 100 does not divide by 0 heads",
+        ),
+        (
+            r#"{"hidden_size": 4294967295, "num_hidden_layers": 2, "num_attention_heads": 5,
+                "vocab_size": 10, "intermediate_size": 9, "max_position_embeddings": 16}"#,
+            "no model has such a shape: hidden: expected at most 1048576",
+        ),
+        (
+            r#"{"hidden_size": 100, "num_hidden_layers": 2, "num_attention_heads": 10,
+                "num_local_experts": 4, "num_experts_per_tok": 5,
+                "vocab_size": 10, "intermediate_size": 9, "max_position_embeddings": 16}"#,
+            "no model has such a shape: experts.active: expected at most 4",
         ),
     ] {
         let problems = read(text).unwrap_err();
