@@ -2,22 +2,39 @@
 //!
 //! A [`Catalog`] holds facts that a scenario would otherwise have to repeat: what a GPU costs, how
 //! long a context a model has, and the *profile* of a model on a GPU, which is the plant's step
-//! time and the number of KV blocks that fit beside the weights. The built-in one says at its head
-//! where its numbers come from; each profile says how far they can be trusted ([`Evidence`]).
+//! time and the number of KV blocks that fit beside the weights. The built-in one says at the head
+//! of its files where its numbers come from; each profile says how far they can be trusted
+//! ([`Evidence`]).
+//!
+//! For a pair without a profile, both can be estimated from the model's [`Architecture`] and the
+//! GPU's [`DataSheet`]: the step time by [`Deployment::roofline`], the blocks by
+//! [`Deployment::num_gpu_blocks`].
 //!
 //! A scenario may bring a catalog of its own, in the same format. Its entries are added to the
 //! built-in ones, or take their place.
+
+mod architecture;
+mod capacity;
+mod deployment;
+mod gpu;
+mod roofline;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use optimizer::id::AcceleratorId;
-use optimizer::units::HourlyCost;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::document::{Document, FieldPath, Problem, Problems};
 use crate::engine::step_time::Plant;
+
+pub use architecture::{
+    Architecture, AttentionShape, ExpertShape, GroupedAttention, LatentAttention, Window,
+};
+pub use capacity::CapacityError;
+pub use deployment::{Deployment, KvCacheDtype};
+pub use gpu::{DataSheet, Gpu, Link, LinkKind};
 
 /// GPUs, models and profiles.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -35,9 +52,16 @@ impl Catalog {
     /// The catalog that comes with Plimsoll.
     #[must_use]
     pub fn builtin() -> Self {
-        let document = Document::parse("catalog.yaml", include_str!("catalog/catalog.yaml"));
-        let catalog = document.and_then(|document| Self::read(&document));
-        catalog.expect("the built-in catalog is sound, which a test holds")
+        let mut catalog = Self::default();
+        for (name, text) in [
+            ("gpus.yaml", include_str!("catalog/gpus.yaml")),
+            ("models.yaml", include_str!("catalog/models.yaml")),
+            ("profiles.yaml", include_str!("catalog/profiles.yaml")),
+        ] {
+            let part = Document::parse(name, text).and_then(|document| Self::read(&document));
+            catalog.extend(part.expect("the built-in catalog is sound, which a test holds"));
+        }
+        catalog
     }
 
     /// Reads a catalog.
@@ -60,6 +84,11 @@ impl Catalog {
         }
     }
 
+    /// Adds a model; it takes the place of one with the same name.
+    pub fn insert_model(&mut self, name: String, model: Model) {
+        self.models.insert(name, model);
+    }
+
     /// The GPU with this name.
     #[must_use]
     pub fn gpu(&self, name: &AcceleratorId) -> Option<&Gpu> {
@@ -74,10 +103,16 @@ impl Catalog {
     /// The model with this name or alias, and the name that profiles use.
     #[must_use]
     pub fn model(&self, name: &str) -> Option<(&str, &Model)> {
-        let named = |(canonical, model): &(&String, &Model)| {
-            *canonical == name || model.aliases.iter().any(|alias| alias == name)
-        };
-        self.models.iter().find(named).map(|(canonical, model)| (canonical.as_str(), model))
+        let has_alias =
+            |(_, model): &(&String, &Model)| model.aliases.iter().any(|alias| alias == name);
+        let named = self.models.get_key_value(name);
+        let found = named.or_else(|| self.models.iter().find(has_alias));
+        found.map(|(canonical, model)| (canonical.as_str(), model))
+    }
+
+    /// The names of all models, as profiles use them.
+    pub fn canonical_model_names(&self) -> impl Iterator<Item = &str> {
+        self.models.keys().map(String::as_str)
     }
 
     /// The names of all models, aliases included.
@@ -105,9 +140,9 @@ impl Catalog {
         self.profiles.iter().filter(move |profile| profile.model == model)
     }
 
-    /// Every count that is zero, and every profile that another one stands before.
+    /// Every number that cannot be, and every profile that another one stands before.
     fn check(&self, document: &Document) -> Vec<Problem> {
-        let mut problems = Vec::new();
+        let mut problems = self.check_hardware(document);
         let mut at_least_1 = |path: FieldPath, count: u32| {
             if count == 0 {
                 problems.push(document.problem(&path, "expected at least 1"));
@@ -135,18 +170,27 @@ impl Catalog {
         }
         problems
     }
-}
 
-/// What is known of a kind of GPU.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct Gpu {
-    /// The price of one GPU, in currency units per hour.
-    pub price_per_hour: HourlyCost,
-    /// What the engine argument `maxNumBatchedTokens` is when it is not given.
-    pub max_num_batched_tokens: u32,
-    /// What the engine argument `maxNumSeqs` is when it is not given.
-    pub max_num_seqs: u32,
+    /// Every number of a data sheet or an architecture that cannot be.
+    fn check_hardware(&self, document: &Document) -> Vec<Problem> {
+        let root = FieldPath::root();
+        let mut misfits = Vec::new();
+        for (name, gpu) in &self.gpus {
+            let misfit = gpu.data_sheet.as_ref().and_then(DataSheet::misfit);
+            let at = root.key("gpus").key(name.as_str()).key("dataSheet");
+            misfits.extend(misfit.map(|name| (at, name, "expected more than 0".to_owned())));
+        }
+        for (name, model) in &self.models {
+            let misfit = model.architecture.as_ref().and_then(Architecture::misfit);
+            let at = root.key("models").key(name).key("architecture");
+            misfits.extend(misfit.map(|(name, message)| (at, name, message)));
+        }
+        let problem = |(at, name, message): (FieldPath, &str, String)| {
+            let path = name.split('.').fold(at, |path, key| path.key(key));
+            document.problem(&path, message)
+        };
+        misfits.into_iter().map(problem).collect()
+    }
 }
 
 /// What is known of a model.
@@ -158,6 +202,9 @@ pub struct Model {
     /// Other names, such as that of its repository.
     #[serde(default)]
     pub aliases: Vec<String>,
+    /// What it is made of.
+    #[serde(default)]
+    pub architecture: Option<Architecture>,
 }
 
 /// How fast a model runs on a GPU, and how much KV cache fits beside it.
@@ -212,6 +259,30 @@ pub enum Precision {
     Bf16,
     /// 8 bits, floating point.
     Fp8,
+    /// Experts in 4 bits with a scale of 8 bits for every 32, all else as `bf16`.
+    Mxfp4,
+}
+
+impl Precision {
+    /// Bytes of a parameter that every token meets.
+    #[must_use]
+    pub const fn bytes_per_parameter(self) -> f64 {
+        match self {
+            Self::Bf16 | Self::Mxfp4 => 2.0,
+            Self::Fp8 => 1.0,
+        }
+    }
+
+    /// Bytes of a parameter of an expert.
+    #[must_use]
+    pub const fn bytes_per_expert_parameter(self) -> f64 {
+        match self {
+            Self::Bf16 => 2.0,
+            Self::Fp8 => 1.0,
+            // Source: OCP Microscaling Formats specification 1.0, section 5.3.
+            Self::Mxfp4 => (4.0 + 8.0 / 32.0) / 8.0,
+        }
+    }
 }
 
 impl fmt::Display for Precision {
@@ -219,6 +290,7 @@ impl fmt::Display for Precision {
         f.pad(match self {
             Self::Bf16 => "bf16",
             Self::Fp8 => "fp8",
+            Self::Mxfp4 => "mxfp4",
         })
     }
 }
@@ -238,26 +310,38 @@ pub enum Evidence {
 
 #[cfg(test)]
 mod tests {
-    use optimizer::units::Seconds;
+    use optimizer::units::{HourlyCost, Seconds};
 
     use super::*;
+    use crate::engine::step_time::Linear;
 
     fn gpu(name: &str) -> AcceleratorId {
         name.parse().unwrap()
     }
 
+    fn linear(profile: &Profile) -> &Linear {
+        match &profile.step_time {
+            Plant::Linear(linear) => linear,
+            other => panic!("{profile} is {other:?}"),
+        }
+    }
+
+    const GPUS: usize = 12;
+    const MODELS: usize = 36;
+    const PROFILES: usize = 58;
+
     #[test]
     fn the_numbers_of_the_built_in_catalog_are_read_as_written() {
         let catalog = Catalog::builtin();
-        assert_eq!(catalog.gpu_names().collect::<Vec<_>>(), ["A100", "H100", "L40S"]);
-        assert_eq!(catalog.profiles.len(), 17);
+        assert_eq!((catalog.gpus.len(), catalog.models.len()), (GPUS, MODELS));
+        assert_eq!(catalog.profiles.len(), PROFILES);
 
         let h100 = catalog.gpu(&gpu("H100")).unwrap();
         assert_eq!(h100.price_per_hour, HourlyCost::new(3.9));
         assert_eq!((h100.max_num_batched_tokens, h100.max_num_seqs), (8192, 1024));
 
         let small = catalog.profile("llama-3.1-8b", &gpu("H100"), 1, Precision::Bf16).unwrap();
-        let Plant::Linear(linear) = &small.step_time;
+        let linear = linear(small);
         assert_eq!(linear.base, Seconds::from_millis(6.9828));
         assert_eq!(linear.per_context_token, Seconds::new(44.063e-9));
         assert_eq!(small.num_gpu_blocks, 28_167);
@@ -273,11 +357,11 @@ mod tests {
         for profile in &catalog.profiles {
             assert!(catalog.gpu(&profile.gpu).is_some(), "{profile}");
             assert!(catalog.models.contains_key(&profile.model), "{profile}");
-            let Plant::Linear(linear) = &profile.step_time;
+            let linear = linear(profile);
             assert!(linear.base > Seconds::from_millis(1.0), "{profile}");
             assert!(linear.per_prefill_token > linear.per_context_token, "{profile}");
-            // More than a long chat; otherwise the profile is of no use.
-            assert!(profile.num_gpu_blocks * PROFILE_BLOCK_SIZE > 50_000, "{profile}");
+            // A dozen chats; with less, the profile is of no use.
+            assert!(profile.num_gpu_blocks * PROFILE_BLOCK_SIZE > 16_000, "{profile}");
         }
     }
 
@@ -312,13 +396,28 @@ profiles:
         assert!(catalog.model("tiny").is_some() && catalog.model("llama-3.1-70b").is_some());
         let profile = catalog.profile("llama-3.1-8b", &gpu("H100"), 1, Precision::Bf16).unwrap();
         assert_eq!(profile.num_gpu_blocks, 99);
-        assert_eq!(catalog.profiles.len(), 17);
+        assert_eq!(catalog.profiles.len(), PROFILES);
     }
 
     #[test]
     fn the_problems_of_a_catalog_have_their_places() {
         let text = "
-gpus: {H100: {pricePerHour: 2, maxNumBatchedTokens: 0, maxNumSeqs: 1024}}
+gpus:
+  H100:
+    pricePerHour: 2
+    maxNumBatchedTokens: 0
+    maxNumSeqs: 1024
+    dataSheet:
+      {memoryGib: 80, memoryGbPerS: 0, bf16Tflops: 989, link: {kind: direct, gbPerS: 450}}
+models:
+  m:
+    maxModelLen: 2048
+    architecture:
+      layers: 2
+      hidden: 8
+      vocabulary: 100
+      attention: {grouped: {heads: 2, kvHeads: 2, headDim: 4}}
+      experts: {layers: 2, count: 4, active: 5, intermediate: 8}
 profiles:
   - &p
     model: m
@@ -331,10 +430,12 @@ profiles:
 ";
         let read = Catalog::read(&Document::parse("own.yaml", text).unwrap());
         insta::assert_snapshot!(read.unwrap_err(), @r"
-        own.yaml:2:53: gpus.H100.maxNumBatchedTokens: 0 — expected at least 1
-        own.yaml:7:21: profiles[0].tensorParallel: 0 — expected at least 1
-        own.yaml:11:5: profiles[1].tensorParallel: 0 — expected at least 1
-        own.yaml:11:5: profiles[1]: a map — expected one profile for m on H100 with tensor parallelism 0 in bf16
+        own.yaml:5:26: gpus.H100.maxNumBatchedTokens: 0 — expected at least 1
+        own.yaml:8:37: gpus.H100.dataSheet.memoryGbPerS: 0 — expected more than 0
+        own.yaml:17:46: models.m.architecture.experts.active: 5 — expected at most 4
+        own.yaml:22:21: profiles[0].tensorParallel: 0 — expected at least 1
+        own.yaml:26:5: profiles[1].tensorParallel: 0 — expected at least 1
+        own.yaml:26:5: profiles[1]: a map — expected one profile for m on H100 with tensor parallelism 0 in bf16
         ");
     }
 }

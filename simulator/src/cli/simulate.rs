@@ -26,6 +26,10 @@ pub(super) struct SimulateArgs {
     /// Replay this trace in place of the one that the scenario names.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     trace: Option<String>,
+    /// The Hugging Face config.json of the one model that the scenario has. Unless the scenario has
+    /// a step time of its own, its variants need `stepTime: roofline`.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    model_config: Option<String>,
     /// Decide by this policy file in place of the scenario's policy.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     policy: Option<String>,
@@ -58,8 +62,13 @@ A path in a scenario is relative to it; one on the command line, to the working 
 
 impl SimulateArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let overrides =
-            Overrides { set: self.set, trace: self.trace, policy: self.policy, seed: self.seed };
+        let overrides = Overrides {
+            set: self.set,
+            trace: self.trace,
+            model_config: self.model_config,
+            policy: self.policy,
+            seed: self.seed,
+        };
         let file = self.scenario.to_string_lossy().into_owned();
         let scenario = Scenario::load(&self.scenario, &overrides)
             .map_err(|error| Failure::Input { scenario: file.clone(), error })?;

@@ -3,14 +3,18 @@
 //! A plant is the simulator's model of the hardware. It is not the optimizer's belief about the
 //! hardware: the two share no code and no numbers, or an experiment would only confirm itself.
 
+mod hinge;
 mod linear;
+mod roofline;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ticks::Ticks;
 
+pub use hinge::Hinge;
 pub use linear::Linear;
+pub use roofline::{Attention, Experts, Matrices, Roofline};
 
 /// What a batch consists of, as far as its time depends on it.
 ///
@@ -123,29 +127,140 @@ impl DecodeLaw {
 pub enum Plant {
     /// Linear in tokens, sequences and context.
     Linear(Linear),
+    /// Linear, with the bends of measured prefill.
+    Hinge(Hinge),
+    /// From a model's architecture and a GPU's data sheet. Nobody writes it by hand.
+    #[serde(skip)]
+    Roofline(Roofline),
 }
 
 impl StepTime for Plant {
     fn step_time(&self, batch: &Batch) -> Ticks {
         match self {
             Self::Linear(linear) => linear.step_time(batch),
+            Self::Hinge(hinge) => hinge.step_time(batch),
+            Self::Roofline(roofline) => roofline.step_time(batch),
         }
     }
 
     fn decode_law(&self, batch: &Batch) -> DecodeLaw {
         match self {
             Self::Linear(linear) => linear.decode_law(batch),
+            Self::Hinge(hinge) => hinge.decode_law(batch),
+            Self::Roofline(roofline) => roofline.decode_law(batch),
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use optimizer::units::Seconds;
     use proptest::prelude::*;
 
     use super::*;
 
+    fn seconds(range: std::ops::Range<f64>) -> impl Strategy<Value = Seconds> {
+        range.prop_map(Seconds::new)
+    }
+
+    fn ticks(below: f64) -> impl Strategy<Value = Ticks> {
+        seconds(0.0..below).prop_map(Ticks::from_seconds)
+    }
+
+    fn linear() -> impl Strategy<Value = Plant> {
+        let base = (seconds(0.0..0.1), seconds(0.0..1e-3));
+        (base, seconds(0.0..1e-3), seconds(0.0..1e-6)).prop_map(
+            |((base, per_prefill_token), per_decode_sequence, per_context_token)| {
+                Plant::Linear(Linear {
+                    base,
+                    per_prefill_token,
+                    per_decode_sequence,
+                    per_context_token,
+                })
+            },
+        )
+    }
+
+    fn hinge() -> impl Strategy<Value = Plant> {
+        let prefill = (0..200_u32, seconds(0.0..1e-3), seconds(0.0..1e-8));
+        (seconds(0.0..0.1), prefill, seconds(0.0..1e-3), seconds(0.0..1e-6)).prop_map(
+            |(base, (free, token, pair), per_decode_sequence, per_context_token)| {
+                Plant::Hinge(Hinge {
+                    base,
+                    free_prefill_tokens: free,
+                    per_prefill_token: token,
+                    per_decode_sequence,
+                    per_context_token,
+                    per_prefill_pair: pair,
+                })
+            },
+        )
+    }
+
+    fn roofline() -> impl Strategy<Value = Plant> {
+        let matrices =
+            || (ticks(0.02), ticks(1e-4)).prop_map(|(read, compute)| Matrices { read, compute });
+        let experts = (1..64_u32, ticks(1e-3), ticks(1e-5)).prop_map(|(count, read, compute)| {
+            Experts { count, active: 1 + count / 8, read, compute }
+        });
+        let window = prop::option::of(1..400_u32);
+        let group = (window, ticks(1e-7), ticks(1e-6), ticks(1e-6)).prop_map(
+            |(window, pair, read, decode)| Attention {
+                window,
+                per_prefill_pair: pair,
+                per_prefill_context_token: read,
+                per_context_token: decode,
+            },
+        );
+        let overhead = (ticks(0.02), ticks(0.01), ticks(1e-4), ticks(1e-4));
+        let attention = prop::collection::vec(group, 0..4);
+        (overhead, matrices(), prop::option::of(experts), matrices(), attention).prop_map(
+            |((base, prefill_base, per_sequence, per_token), dense, experts, head, attention)| {
+                Plant::Roofline(Roofline {
+                    base,
+                    prefill_base,
+                    per_sequence,
+                    per_token,
+                    dense,
+                    experts,
+                    head,
+                    attention,
+                })
+            },
+        )
+    }
+
+    /// Every kind of plant, in which every part of a batch costs something odd.
+    pub(in crate::engine) fn plants() -> impl Strategy<Value = Plant> {
+        prop_oneof![linear(), hinge(), roofline()]
+    }
+
+    fn decode_batch(lengths: &[u32]) -> Batch {
+        let mut batch = Batch::default();
+        for &tokens in lengths {
+            batch.add_decode(tokens);
+        }
+        batch
+    }
+
     proptest! {
+        /// What the engine's jumps rest on.
+        #[test]
+        fn a_law_tells_the_time_of_each_step_that_it_covers(
+            plant in plants(),
+            mut lengths in prop::collection::vec(1..500_u32, 1..12),
+        ) {
+            let law = plant.decode_law(&decode_batch(&lengths));
+            prop_assert!(law.valid_for >= 1);
+            for step in 0..law.valid_for.min(500) {
+                let said = law.first + law.growth.times(step);
+                prop_assert_eq!(said, plant.step_time(&decode_batch(&lengths)), "step {}", step);
+                for tokens in &mut lengths {
+                    *tokens += 1;
+                }
+            }
+        }
+
         #[test]
         fn a_law_counts_the_steps_that_its_sum_allows(
             first in 1..2_000_000_u64,

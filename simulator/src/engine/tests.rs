@@ -281,19 +281,6 @@ fn with_asynchronous_scheduling_a_seat_is_taken_a_step_later() {
     assert_eq!(log.first[&2], Timestamp::from_seconds(4.02 + 1.0 + 1.01));
 }
 
-/// A plant in which every part of the batch costs something odd.
-fn plant() -> impl Strategy<Value = Linear> {
-    (1..50_000_u32, 0..2_000_u32, 0..3_000_u32, 0..200_u32).prop_map(|(c0, c1, c2, c3)| {
-        let micros = |value: u32| Seconds::new(f64::from(value) * 1.234_567e-6);
-        Linear {
-            base: micros(c0),
-            per_prefill_token: micros(c1),
-            per_decode_sequence: micros(c2),
-            per_context_token: Seconds::new(f64::from(c3) * 1.7e-9),
-        }
-    })
-}
-
 /// Engine arguments from roomy to so tight that nearly every step preempts.
 fn args() -> impl Strategy<Value = EngineArgs> {
     (8..300_u32, 1..24_u32, 1..40_u32, 0..120_u32, any::<bool>()).prop_map(
@@ -319,7 +306,7 @@ proptest! {
     #[test]
     fn jumping_is_walking(
         args in args(),
-        plant in plant(),
+        plant in step_time::tests::plants(),
         requests in prop::collection::vec((0..400_000_u64, 1..190_u32, 1..120_u32), 1..60),
         glances in prop::collection::vec(0..20_000_000_u64, 0..20),
     ) {
@@ -336,7 +323,7 @@ proptest! {
             glances.into_iter().map(|micros| Timestamp::from_nanos(micros * 1_000)).collect();
         glances.sort_unstable();
         glances.dedup();
-        let jumped = serve(&mut Engine::new(config(args), plant), &arrivals, &glances);
+        let jumped = serve(&mut Engine::new(config(args), plant.clone()), &arrivals, &glances);
         let walked = serve(&mut Stepwise::new(config(args), plant), &arrivals, &glances);
         prop_assert_eq!(&jumped, &walked);
 
@@ -355,7 +342,7 @@ proptest! {
     #[test]
     fn both_die_alike(
         args in args(),
-        plant in plant(),
+        plant in step_time::tests::plants(),
         requests in prop::collection::vec((1..190_u32, 1..120_u32), 1..40),
         death in 0..3_000_000_u64,
     ) {
@@ -370,7 +357,7 @@ proptest! {
             server.abort_all()
         }
         prop_assert_eq!(
-            die(&mut Engine::new(config(args), plant), &requests, death),
+            die(&mut Engine::new(config(args), plant.clone()), &requests, death),
             die(&mut Stepwise::new(config(args), plant), &requests, death)
         );
     }

@@ -9,8 +9,8 @@ use optimizer::units::{HourlyCost, Replicas, Seconds};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::catalog::Precision;
-use crate::engine::step_time::Plant;
+use crate::catalog::{KvCacheDtype, Precision};
+use crate::engine::step_time::{Hinge, Linear};
 use crate::workload::trace::Speed;
 use crate::workload::{ArrivalProcess, Length};
 
@@ -64,6 +64,11 @@ pub(super) struct ModelFile {
     /// The model, by its name in the catalog or by an alias, such as
     /// `meta-llama/Llama-3.1-8B-Instruct`.
     pub(super) model: ModelId,
+    /// The model's Hugging Face `config.json`, for a model that the catalog lacks; its path is
+    /// relative to the scenario. It takes the place of what the catalog knows of the model, so its
+    /// variants need a `stepTime`.
+    #[serde(default)]
+    pub(super) model_config: Option<String>,
     /// The namespace in which it runs. Default: `default`.
     #[serde(default = "default_namespace")]
     pub(super) namespace: Namespace,
@@ -116,7 +121,7 @@ pub(super) struct GeneratedFile {
 pub(super) struct VariantFile {
     /// Its name, unique in its namespace.
     pub(super) name: VariantId,
-    /// The kind of GPU, by its name in the catalog: H100, A100, L40S, or one of your own.
+    /// The kind of GPU, by its name in the catalog, such as H100, A100 or L40S.
     pub(super) accelerator: AcceleratorId,
     /// GPUs over which one replica is split. Default: 1.
     #[serde(default = "default_tensor_parallel")]
@@ -142,7 +147,20 @@ pub(super) struct VariantFile {
     pub(super) engine: EngineFile,
     /// How long a step of the engine takes. Default: the catalog's profile of the model on the GPU.
     #[serde(default)]
-    pub(super) step_time: Option<Plant>,
+    pub(super) step_time: Option<StepTimeFile>,
+}
+
+/// How long a step takes.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) enum StepTimeFile {
+    /// Linear in tokens, sequences and context.
+    Linear(Linear),
+    /// Linear, with the bends of measured prefill.
+    Hinge(Hinge),
+    /// An estimate from the model's architecture and the GPU's data sheet, for pairs without a
+    /// profile. The number of KV blocks is then an estimate as well.
+    Roofline,
 }
 
 /// The range of a replica count.
@@ -187,11 +205,14 @@ pub(super) struct EngineFile {
     /// Tokens of one KV block. Default: 16.
     #[schemars(range(min = 1))]
     pub(super) block_size: Option<u32>,
-    /// KV blocks. Default: the catalog's profile.
+    /// KV blocks. Default: the catalog's profile, or an estimate with `stepTime: roofline`.
     #[schemars(range(min = 1))]
     pub(super) num_gpu_blocks: Option<u32>,
     /// Whether the next step is decided while one is under way. Default: true, as in vLLM.
     pub(super) async_scheduling: Option<bool>,
+    /// The number format of the KV cache: `auto` for 16 bits, or `fp8`, which profiles know nothing
+    /// of and `stepTime: roofline` does. Default: `auto`.
+    pub(super) kv_cache_dtype: KvCacheDtype,
 }
 
 /// How the fleet is watched and moved.

@@ -12,6 +12,8 @@ pub struct Overrides {
     pub set: Vec<String>,
     /// The trace of the one model that is driven by a trace.
     pub trace: Option<String>,
+    /// The `config.json` of the one model.
+    pub model_config: Option<String>,
     /// The policy file, in place of whatever policy the scenario has.
     pub policy: Option<String>,
     /// The seed.
@@ -25,7 +27,8 @@ impl Overrides {
         let seed = self.seed.iter().map(|seed| format!("--seed {seed}"));
         let policy = self.policy.iter().map(|policy| format!("--policy {policy}"));
         let trace = self.trace.iter().map(|trace| format!("--trace {trace}"));
-        for flag in set.chain(seed).chain(policy).chain(trace) {
+        let config = self.model_config.iter().map(|file| format!("--model-config {file}"));
+        for flag in set.chain(seed).chain(policy).chain(trace).chain(config) {
             if !text.ends_with('\n') {
                 text.push('\n');
             }
@@ -41,6 +44,7 @@ impl Overrides {
     /// there is not exactly one place.
     pub(super) fn apply(&self, document: &mut Document) -> Vec<Problem> {
         let mut problems = Vec::new();
+        let mut without_place = Vec::new();
         let mut set = |document: &mut Document, flag: &str, assignment: &str| {
             if let Err(found) = document.set_by(flag, assignment) {
                 problems.extend(found.iter().cloned());
@@ -56,12 +60,22 @@ impl Overrides {
             set(document, "--policy", "policy=null");
             set(document, "--policy", &format!("policyFile={}", quoted(policy)));
         }
+        if let Some(file) = &self.model_config {
+            match document.tree()["models"].as_array().map_or(0, Vec::len) {
+                1 => {
+                    let assignment = format!("models[0].modelConfig={}", quoted(file));
+                    set(document, "--model-config", &assignment);
+                }
+                count => without_place.push(no_place_for_model_config(document, count)),
+            }
+        }
         if let Some(trace) = &self.trace {
             match trace_fields(document.tree()).as_slice() {
                 [field] => set(document, "--trace", &format!("{field}={}", quoted(trace))),
-                fields => problems.push(no_place_for_trace(document, fields)),
+                fields => without_place.push(no_place_for_trace(document, fields)),
             }
         }
+        problems.extend(without_place);
         problems
     }
 }
@@ -85,6 +99,13 @@ fn no_place_for_trace(document: &Document, fields: &[FieldPath]) -> Problem {
     let count = fields.len();
     let message = format!("expected one model that is driven by a trace for --trace, not {count}");
     document.problem(&models, message).with_help(format!("name it: --set {first}=FILE"))
+}
+
+fn no_place_for_model_config(document: &Document, count: usize) -> Problem {
+    let models = FieldPath::root().key("models");
+    let message = format!("expected one model for --model-config, not {count}");
+    let help = format!("name it: --set {}=FILE", models.index(0).key("modelConfig"));
+    document.problem(&models, message).with_help(help)
 }
 
 /// A text as YAML, which takes the strings of JSON.

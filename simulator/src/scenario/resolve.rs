@@ -5,6 +5,7 @@
 //! broken part does not keep the others from being checked.
 
 mod engine;
+mod hardware;
 mod model;
 mod traffic;
 mod variant;
@@ -17,7 +18,7 @@ use optimizer::id::{Namespace, VariantId};
 use optimizer::units::Seconds;
 
 use super::file::{ControlFile, ScenarioFile};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Model};
 use crate::document::{Document, FieldPath, Guesses, Problem, Problems};
 use crate::kernel::Streams;
 use crate::setup::{ControlSetup, Setup};
@@ -141,12 +142,20 @@ impl Resolver<'_> {
         }
     }
 
-    /// The built-in catalog and that of the scenario.
+    /// The built-in catalog, that of the scenario, and the models that it describes itself.
     fn catalog(&mut self, file: &ScenarioFile) -> Option<Catalog> {
         let mut catalog = Catalog::builtin();
         if let Some(name) = &file.catalog {
             let document = self.other_document(&FieldPath::root().key("catalog"), name)?;
             catalog.extend(self.sound(Catalog::read(&document))?);
+        }
+        let models = FieldPath::root().key("models");
+        for (idx, model) in file.models.iter().enumerate() {
+            if let Some(name) = &model.model_config {
+                let document = self.other_document(&models.index(idx).key("modelConfig"), name)?;
+                let described = self.sound(Model::from_config(&document))?;
+                catalog.insert_model(model.model.as_str().to_owned(), described);
+            }
         }
         Some(catalog)
     }

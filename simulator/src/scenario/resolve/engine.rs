@@ -2,7 +2,7 @@
 
 use super::Resolver;
 use super::model::Facts;
-use crate::catalog::{Gpu, PROFILE_BLOCK_SIZE, Profile};
+use crate::catalog::{Gpu, PROFILE_BLOCK_SIZE};
 use crate::document::FieldPath;
 use crate::engine::{EngineArgs, EngineConfig, EngineConfigError};
 use crate::scenario::file::EngineFile;
@@ -11,14 +11,15 @@ use crate::scenario::file::EngineFile;
 const LEAST_BLOCKS: u32 = 2;
 
 impl Resolver<'_> {
-    /// The engine arguments, with the defaults that vLLM would find.
+    /// The engine arguments, with the defaults that vLLM would find. `profiled_blocks` is the KV
+    /// cache in blocks of [`PROFILE_BLOCK_SIZE`], where that is known.
     pub(super) fn engine_args(
         &mut self,
         at: &FieldPath,
         file: &EngineFile,
         gpu: &Gpu,
         facts: Facts<'_>,
-        profile: Option<&Profile>,
+        profiled_blocks: Option<u32>,
     ) -> Option<EngineArgs> {
         if self.guesses.cover(at) {
             return None;
@@ -45,7 +46,7 @@ impl Resolver<'_> {
 
         let block_size = file.block_size.unwrap_or(PROFILE_BLOCK_SIZE);
         let num_gpu_blocks =
-            file.num_gpu_blocks.or_else(|| Some(blocks_of(block_size, profile?)))?;
+            file.num_gpu_blocks.or_else(|| Some(blocks_of(block_size, profiled_blocks?)))?;
         if num_gpu_blocks < LEAST_BLOCKS {
             self.note(&at.key("blockSize"), "expected a size of which two blocks fit the cache");
             return None;
@@ -91,8 +92,8 @@ impl Resolver<'_> {
     }
 }
 
-/// How many blocks of this size fit the cache of a profile.
-fn blocks_of(size: u32, profile: &Profile) -> u32 {
-    let tokens = u64::from(profile.num_gpu_blocks) * u64::from(PROFILE_BLOCK_SIZE);
+/// How many blocks of this size make up so many of a profile's.
+fn blocks_of(size: u32, profiled: u32) -> u32 {
+    let tokens = u64::from(profiled) * u64::from(PROFILE_BLOCK_SIZE);
     u32::try_from(tokens / u64::from(size)).unwrap_or(u32::MAX)
 }

@@ -5,7 +5,7 @@ use optimizer::units::{Replicas, Seconds};
 
 use super::Resolver;
 use super::variant::Surroundings;
-use crate::catalog::Catalog;
+use crate::catalog::{Architecture, Catalog};
 use crate::document::FieldPath;
 use crate::scenario::file::{ModelFile, ScenarioFile};
 use crate::setup::{ModelSetup, Setup};
@@ -66,10 +66,21 @@ impl Resolver<'_> {
     ) -> Option<Facts<'c>> {
         let catalog = catalog?;
         if let Some((name, model)) = catalog.model(file.model.as_str()) {
-            return Some(Facts { catalog, name, max_model_len: model.max_model_len });
+            let architecture = model.architecture.as_ref();
+            return Some(Facts { catalog, name, max_model_len: model.max_model_len, architecture });
         }
         let known: Vec<_> = catalog.model_names().map(str::to_owned).collect();
-        self.note_problem(self.document.unknown_name(at, &known));
+        let mut problem = self.document.unknown_name(at, &known);
+        // The names with all their aliases would fill a screen.
+        "expected a model of the catalog".clone_into(&mut problem.message);
+        problem.help.get_or_insert_with(|| {
+            let names: Vec<_> = catalog.canonical_model_names().collect();
+            format!(
+                "its models are {}; for another one, name its config.json with modelConfig",
+                names.join(", ")
+            )
+        });
+        self.note_problem(problem);
         None
     }
 
@@ -102,4 +113,6 @@ pub(super) struct Facts<'c> {
     pub(super) name: &'c str,
     /// The context that the model was made for.
     pub(super) max_model_len: u32,
+    /// What the model is made of.
+    pub(super) architecture: Option<&'c Architecture>,
 }

@@ -5,12 +5,12 @@ use optimizer::observation::Bounds;
 use optimizer::units::{Gpus, HourlyCost};
 
 use super::Resolver;
+use super::hardware::Hardware;
 use super::model::Facts;
 use super::traffic::ShortestPrompt;
-use crate::catalog::{Catalog, Evidence, Gpu, Profile};
+use crate::catalog::{Catalog, Gpu};
 use crate::document::FieldPath;
 use crate::engine::EngineArgs;
-use crate::engine::step_time::Plant;
 use crate::scenario::file::{ReplicasFile, VariantFile};
 use crate::setup::VariantSetup;
 
@@ -23,12 +23,6 @@ pub(super) struct Surroundings<'a> {
     pub(super) catalog: Option<&'a Catalog>,
     pub(super) facts: Option<Facts<'a>>,
     pub(super) shortest_prompt: Option<&'a ShortestPrompt>,
-}
-
-/// A model on a GPU.
-struct Hardware<'c> {
-    plant: Plant,
-    profile: Option<&'c Profile>,
 }
 
 impl Resolver<'_> {
@@ -45,8 +39,8 @@ impl Resolver<'_> {
         self.check_replicas(&at.key("replicas"), &file.replicas);
         let gpu = self.gpu(at, file, surroundings.catalog?)?;
         let facts = surroundings.facts?;
-        let Hardware { plant, profile } = self.hardware(at, file, facts)?;
-        let args = self.engine_args(&at.key("engine"), &file.engine, gpu, facts, profile)?;
+        let Hardware { plant, num_gpu_blocks } = self.hardware(at, file, gpu, facts)?;
+        let args = self.engine_args(&at.key("engine"), &file.engine, gpu, facts, num_gpu_blocks)?;
         self.check_prompts_fit(file, &args, surroundings.shortest_prompt);
         let price = gpu.price_per_hour.value() * f64::from(file.tensor_parallel);
         let Some(cost) = file.hourly_cost.or(HourlyCost::checked(price)) else {
@@ -90,37 +84,6 @@ impl Resolver<'_> {
         gpu.filter(|_| enough)
     }
 
-    /// How fast the model runs on the GPU: as the file says, or else as the catalog does.
-    fn hardware<'c>(
-        &mut self,
-        at: &FieldPath,
-        file: &VariantFile,
-        facts: Facts<'c>,
-    ) -> Option<Hardware<'c>> {
-        let key = ["tensorParallel", "precision", "stepTime"];
-        if key.iter().any(|field| self.guesses.cover(&at.key(*field))) {
-            return None;
-        }
-        let VariantFile { accelerator, tensor_parallel, precision, .. } = file;
-        let profile = facts.catalog.profile(facts.name, accelerator, *tensor_parallel, *precision);
-        let needed = file.step_time.is_none() || file.engine.num_gpu_blocks.is_none();
-        if needed && profile.is_none() {
-            self.note_no_profile(at, file, facts);
-            return None;
-        }
-        let profiled = profile.map(|profile| profile.step_time.clone());
-        let plant = file.step_time.clone().or(profiled)?;
-        if let Some(profile) = profile.filter(|profile| profile.evidence == Some(Evidence::D))
-            && file.step_time.is_none()
-        {
-            self.notes.push(format!(
-                "{}: the step times of {profile} are known to an order of magnitude only",
-                file.name
-            ));
-        }
-        Some(Hardware { plant, profile })
-    }
-
     fn check_replicas(&mut self, at: &FieldPath, file: &ReplicasFile) {
         if self.guesses.cover(at) {
             return;
@@ -142,26 +105,6 @@ impl Resolver<'_> {
             }
             _ => {}
         }
-    }
-
-    fn note_no_profile(&mut self, at: &FieldPath, file: &VariantFile, facts: Facts<'_>) {
-        let VariantFile { accelerator, tensor_parallel, precision, .. } = file;
-        let message = format!(
-            "expected a pair with a profile, and there is none for {} on {accelerator} with tensor \
-             parallelism {tensor_parallel} in {precision}",
-            facts.name
-        );
-        let known: Vec<_> = facts
-            .catalog
-            .profiles_of(facts.name)
-            .map(|p| format!("{} ×{} {}", p.gpu, p.tensor_parallel, p.precision))
-            .collect();
-        let help = format!(
-            "there are profiles for {}; or give stepTime and engine.numGpuBlocks",
-            known.join(", ")
-        );
-        let problem = self.document.problem(&at.key("accelerator"), message);
-        self.note_problem(problem.with_help(help));
     }
 
     /// A prompt that does not fit is rejected, which is a result; a run in which none fits is a
