@@ -4,6 +4,7 @@
 //! hardware: the two share no code and no numbers, or an experiment would only confirm itself.
 
 mod linear;
+pub mod table;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::ticks::Ticks;
 
 pub use linear::Linear;
+pub use table::Table;
 
 /// What a batch consists of, as far as its time depends on it.
 ///
