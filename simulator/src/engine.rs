@@ -8,14 +8,15 @@
 //!    step computes at most `max_num_batched_tokens`, so a long prompt is cut into chunks. A
 //!    sequence that finds no free block evicts the youngest running sequence, possibly itself: the
 //!    victim loses its blocks and its computed tokens, keeps its output, and goes to the head of
-//!    the queue.
+//!    the queue. When it comes back it finds again those of its blocks that nobody has taken since.
 //! 2. **Waiting sequences** then, first come, first served, and only in a step that preempted
 //!    nothing. The head of the queue enters when its *whole* prompt fits into the free blocks,
 //!    although only its first chunk is allocated; when it does not fit, nobody behind it enters.
 //! 3. The batch runs for the plant's time. Every sequence whose tokens are all computed then has
 //!    one more output token; those with all their output leave.
 //!
-//! Source of the rules: the scheduler of vLLM 0.33. Not modeled yet: prefix caching, priorities,
+//! Source of the rules: the scheduler of vLLM 0.33. Not modeled yet: prefixes shared between
+//! requests, priorities,
 //! asynchronous scheduling (a finish is seen at the end of its own step, not one later), and
 //! speculative decoding.
 //!

@@ -2,6 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
+use super::blocks::{BlockPool, Left};
 use super::step_time::Batch;
 use super::{Moment, Request};
 
@@ -17,6 +18,8 @@ pub(super) struct Sequence {
     pub(super) computed: u32,
     /// Blocks held.
     pub(super) blocks: u32,
+    /// After a preemption, what it left in the pool.
+    pub(super) left: Option<Left>,
     /// Tokens that the step under way computes.
     pub(super) scheduled: u32,
     /// When its last output token came. Meaningless before the first.
@@ -33,6 +36,7 @@ impl Sequence {
             generated: 0,
             computed: 0,
             blocks: 0,
+            left: None,
             scheduled: 0,
             last_token: Moment::default(),
             admitted: false,
@@ -73,11 +77,24 @@ impl Sequence {
         self.scheduled > 0 && self.computed == self.tokens()
     }
 
-    /// Takes its computed tokens away, but not its output.
-    pub(super) fn reset(&mut self) {
+    /// Takes its blocks and computed tokens away, but not its output.
+    pub(super) fn evict(&mut self, pool: &mut BlockPool) {
+        self.left = Some(pool.leave(self.blocks, self.computed));
         self.computed = 0;
         self.blocks = 0;
         self.scheduled = 0;
+    }
+
+    /// Before its admission: takes back what is still there of what it left in the pool. Returns
+    /// what it left and how many blocks were there.
+    ///
+    /// One token at least has to be computed, or there would be no output.
+    pub(super) fn take_back(&mut self, pool: &mut BlockPool) -> Option<(Left, u32)> {
+        let left = self.left.take()?;
+        let count = pool.take_back(left, (self.tokens() - 1) / pool.block_size());
+        self.blocks = count;
+        self.computed = count * pool.block_size();
+        Some((left, count))
     }
 }
 

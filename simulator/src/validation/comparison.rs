@@ -164,12 +164,13 @@ fn rows(run: &Run, replay: &Replay) -> Vec<Row> {
         }));
     }
     if !run.samples.is_empty() {
-        let kinds: [(Metric, fn(&Sample) -> f64); 2] =
-            [(Metric::Running, |sample| sample.running), (Metric::Waiting, |sample| sample.waiting)];
+        let kinds: [(Metric, fn(&Sample) -> f64); 2] = [
+            (Metric::Running, |sample| sample.running),
+            (Metric::Waiting, |sample| sample.waiting),
+        ];
         for (metric, value) in kinds {
-            let mean = |samples: &[Sample]| {
-                samples.iter().map(value).sum::<f64>() / samples.len() as f64
-            };
+            let mean =
+                |samples: &[Sample]| samples.iter().map(value).sum::<f64>() / samples.len() as f64;
             rows.push(row(metric, "sequences", mean(&run.samples), mean(&replay.samples)));
         }
     }

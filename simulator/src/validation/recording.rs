@@ -244,17 +244,15 @@ impl Meta {
 }
 
 /// The GPU by its own name, from the run or from the layer timings beside it.
+///
+/// The profiler's `meta.yaml` has keys that are numbers, which a [`Document`](crate::document)
+/// refuses, so its one line is looked for as text.
 fn gpu(meta: &Meta, folder: &Path) -> Option<String> {
-    #[derive(Deserialize)]
-    struct LayersMeta {
-        gpu: Option<String>,
-    }
     let own = meta.hardware.as_ref().and_then(|hardware| hardware.device_name.clone());
     own.or_else(|| {
-        let path = folder.join("layers/meta.yaml");
-        let text = fs::read_to_string(&path).ok()?;
-        let document = crate::document::Document::parse(path.to_string_lossy(), text).ok()?;
-        document.read::<LayersMeta>().ok()?.gpu
+        let text = fs::read_to_string(folder.join("layers/meta.yaml")).ok()?;
+        let name = text.lines().find_map(|line| line.strip_prefix("gpu:"))?;
+        Some(name.trim().to_owned())
     })
 }
 

@@ -40,7 +40,8 @@ pub fn replay(
     requests: &[RecordedRequest],
     sample_at: &[f64],
 ) -> Result<Replay, Rejection> {
-    let mut log = Log { requests: vec![ReplayedRequest::default(); requests.len()], preemptions: 0 };
+    let mut log =
+        Log { requests: vec![ReplayedRequest::default(); requests.len()], preemptions: 0 };
     let mut samples = Vec::with_capacity(sample_at.len());
     let mut sample_until = |server: &mut _, log: &mut Log, until: f64| {
         for &t in sample_at[samples.len()..].iter().take_while(|&&t| t <= until) {
@@ -55,7 +56,11 @@ pub fn replay(
         let queued = server.next_event().map_or(request.arrival, Timestamp::as_seconds);
         log.requests[id as usize].queued = queued;
         let RecordedRequest { prompt_tokens, output_tokens, .. } = *request;
-        server.submit(Request { id: RequestId(id), prompt_tokens, output_tokens }, now, &mut log)?;
+        server.submit(
+            Request { id: RequestId(id), prompt_tokens, output_tokens },
+            now,
+            &mut log,
+        )?;
     }
     sample_until(server, &mut log, f64::INFINITY);
     while let Some(next) = server.next_event() {
@@ -123,7 +128,14 @@ mod tests {
 
     fn request(arrival: f64, prompt_tokens: u32) -> RecordedRequest {
         let (queued, first_token, last_token) = (0.0, 0.0, 0.0);
-        RecordedRequest { prompt_tokens, output_tokens: 3, arrival, queued, first_token, last_token }
+        RecordedRequest {
+            prompt_tokens,
+            output_tokens: 3,
+            arrival,
+            queued,
+            first_token,
+            last_token,
+        }
     }
 
     #[test]

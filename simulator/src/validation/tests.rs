@@ -38,9 +38,8 @@ fn write(folder: &Path, meta: &str, requests: &str) {
 fn read(meta: &str, requests: &str) -> Result<Run, String> {
     let folder = tempfile::tempdir().unwrap();
     write(folder.path(), meta, requests);
-    Run::read(folder.path()).map_err(|error| {
-        error.to_string().replace(&format!("{}/", folder.path().display()), "")
-    })
+    Run::read(folder.path())
+        .map_err(|error| error.to_string().replace(&format!("{}/", folder.path().display()), ""))
 }
 
 #[test]
@@ -69,7 +68,11 @@ fn what_a_run_lacks_is_noted() {
     };
     check(&META.replace("num_gpu_blocks", "other"), REQUESTS, "has no count of KV blocks");
     check(META, &REQUESTS.replacen("\"output_toks\": 5, ", "", 1), "1 of 2 requests lack tokens");
-    check(META, &REQUESTS.replace("10.8}", "10.5}"), "1 of 2 requests lack tokens or times, or end");
+    check(
+        META,
+        &REQUESTS.replace("10.8}", "10.5}"),
+        "1 of 2 requests lack tokens or times, or end",
+    );
     check(META, &REQUESTS.replace("1000.1", "900.0"), "clocks of arrivals and engine drift apart");
 }
 
@@ -79,7 +82,11 @@ fn a_broken_run_is_refused() {
         assert_eq!(read(meta, requests).unwrap_err(), expected);
     };
     check(META, "", "requests.jsonl: no request has all its tokens and times");
-    check(META, &REQUESTS.replace("50", "\"x\""), "requests.jsonl:2: invalid type: string \"x\", expected u32 at line 1 column 18");
+    check(
+        META,
+        &REQUESTS.replace("50", "\"x\""),
+        "requests.jsonl:2: invalid type: string \"x\", expected u32 at line 1 column 18",
+    );
     check(&META.replace("max_num_seqs", "x"), REQUESTS, "meta.json: max_num_seqs is missing");
     check(
         &META.replace("\"max_num_seqs\"", "\"data_parallel_size\": 2, \"max_num_seqs\""),
@@ -98,7 +105,10 @@ fn real_and_simulated_stand_side_by_side() {
     fs::write(folder.path().join("peer-simulator-errors.txt"), peer).unwrap();
     let Comparison { rows, replay, .. } = Run::read(folder.path()).and_then(compare).unwrap();
     let names: Vec<_> = rows.iter().map(|row| row.metric.to_string()).collect();
-    assert_eq!((names.len(), names[0].as_str(), names[16].as_str()), (17, "ttft_mean", "waiting_mean"));
+    assert_eq!(
+        (names.len(), names[0].as_str(), names[16].as_str()),
+        (17, "ttft_mean", "waiting_mean")
+    );
 
     // Dense: embedding and final norm once, five others (the norm twice) in 32 blocks; attention in
     // 32 blocks; head and sampler.

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
+use crate::results::plot::embedded_font;
 use crate::validation::{Comparison, Sample};
 
 const SIZE: (u32, u32) = (900, 420);
@@ -21,18 +22,23 @@ pub(super) fn draw(path: &Path, comparison: &Comparison) -> Result<()> {
     let end = both().map(|sample| sample.t).fold(1.0, f64::max);
     let most = both().map(|sample| sample.running.max(sample.waiting)).fold(1.0, f64::max);
 
+    let font = embedded_font()?;
     let root = SVGBackend::new(path, SIZE).into_drawing_area();
     root.fill(&WHITE).map_err(failed)?;
     let title = format!("{} on {}", run.model, run.gpu);
     let mut chart = ChartBuilder::on(&root)
-        .caption(title, ("sans-serif", 18))
+        .caption(title, (font, 18))
         .margin(12)
         .x_label_area_size(36)
         .y_label_area_size(48)
         .build_cartesian_2d(0.0..end, 0.0..most * 1.05)
         .map_err(failed)?;
     let mesh = &mut chart.configure_mesh();
-    mesh.x_desc("seconds").y_desc("sequences").light_line_style(TRANSPARENT).draw()
+    mesh.label_style((font, 12))
+        .x_desc("seconds")
+        .y_desc("sequences")
+        .light_line_style(TRANSPARENT)
+        .draw()
         .map_err(failed)?;
     let kinds: [(&str, RGBColor, fn(&Sample) -> f64); 2] =
         [("running", RUNNING, |sample| sample.running), ("waiting", WAITING, |s| s.waiting)];
@@ -51,7 +57,12 @@ pub(super) fn draw(path: &Path, comparison: &Comparison) -> Result<()> {
             .legend(move |(x, y)| Circle::new((x + 8, y), 2, color.filled()));
     }
     let labels = &mut chart.configure_series_labels();
-    labels.background_style(WHITE.mix(0.8)).border_style(TRANSPARENT).draw().map_err(failed)?;
+    labels
+        .label_font((font, 12))
+        .background_style(WHITE.mix(0.8))
+        .border_style(TRANSPARENT)
+        .draw()
+        .map_err(failed)?;
     root.present().map_err(failed)
 }
 

@@ -57,7 +57,8 @@ fn run_table(rows: &[Row], color: bool) -> Table {
 fn median_table(medians: &[GpuMedian], color: bool) -> Table {
     let mut table = table(&["GPU", "metric", "runs", "error"], 2, color);
     for GpuMedian { gpu, metric, runs, error_pct } in medians {
-        let cells = [gpu.clone(), metric.to_string(), runs.to_string(), format!("{error_pct:.1} %")];
+        let cells =
+            [gpu.clone(), metric.to_string(), runs.to_string(), format!("{error_pct:.1} %")];
         table.add_row(cells);
     }
     table

@@ -107,9 +107,8 @@ impl Table {
     fn decode_line(&self, batch: &Batch) -> DecodeLine {
         let (sequences, context) = (batch.decode_sequences, batch.context_tokens);
         let knots = self.attention.decode_knots();
-        let attention = |knot: u32| {
-            f64::from(self.num_layers) * self.attention.decode_only(sequences, knot)
-        };
+        let attention =
+            |knot: u32| f64::from(self.num_layers) * self.attention.decode_only(sequences, knot);
         let context_at = |knot: u32| u64::from(knot) * u64::from(sequences);
         // The mean lies at a knot or above it exactly when the context of all does.
         let above = knots.partition_point(|&knot| context_at(knot) <= context);

@@ -61,12 +61,17 @@ impl<P: StepTime> Stepwise<P> {
             if self.blocks.blocks_for(sequence.tokens()) > self.blocks.num_free() {
                 return;
             }
-            let chunk = sequence.needed().min(*budget);
-            if !self.grow(handle, chunk) {
-                return;
-            }
-            *budget -= chunk;
             self.waiting.pop_front();
+            if let Some((left, count)) = self.sequences[handle].take_back(&mut self.blocks) {
+                for &behind in &self.waiting {
+                    let others = self.sequences[behind].left.iter_mut();
+                    others.for_each(|other| other.close_gap(left, count));
+                }
+            }
+            let chunk = self.sequences[handle].needed().min(*budget);
+            let fits = self.grow(handle, chunk);
+            debug_assert!(fits, "a chunk needs no more than the whole prompt");
+            *budget -= chunk;
             self.running.push(handle);
             let sequence = &mut self.sequences[handle];
             sequence.book(chunk, batch);
@@ -93,8 +98,7 @@ impl<P: StepTime> Stepwise<P> {
     fn preempt_youngest(&mut self, observer: &mut impl Observer) -> Handle {
         let victim = self.running.pop().expect("a sequence that needs blocks is running");
         let sequence = &mut self.sequences[victim];
-        self.blocks.free(sequence.blocks);
-        sequence.reset();
+        sequence.evict(&mut self.blocks);
         observer.preempted(sequence.request.id);
         self.waiting.push_front(victim);
         victim

@@ -98,8 +98,7 @@ mod tests {
 
     /// A kernel that is linear in pairs and in context, with a dearer launch when both are there.
     fn time([chunk, before, sequences, tokens]: [u32; 4]) -> f64 {
-        let [chunk, before, sequences, tokens] =
-            [chunk, before, sequences, tokens].map(f64::from);
+        let [chunk, before, sequences, tokens] = [chunk, before, sequences, tokens].map(f64::from);
         let launch = if chunk > 0.0 && sequences > 0.0 { 5.0 } else { 1.0 };
         launch + 0.001 * chunk * before + 0.1 * chunk + 0.01 * sequences * tokens
     }

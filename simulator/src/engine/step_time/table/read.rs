@@ -267,12 +267,7 @@ fn rows<const N: usize>(
     reader.records().map(read).collect()
 }
 
-fn read_size(
-    path: &Path,
-    line: u64,
-    column: &'static str,
-    value: &str,
-) -> Result<u32, TableError> {
+fn read_size(path: &Path, line: u64, column: &'static str, value: &str) -> Result<u32, TableError> {
     value.parse().map_err(|_| {
         let value = value.to_owned();
         let fault = TableFault::Value { column, value, expected: "a whole number" };
