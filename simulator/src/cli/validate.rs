@@ -104,3 +104,36 @@ fn write(out: &Path, comparisons: &[Comparison], list: &str) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        validate: ValidateArgs,
+    }
+
+    fn validate(folder: &Path) -> Result<()> {
+        let folder = folder.to_str().unwrap();
+        Command::try_parse_from(["validate", folder]).unwrap().validate.run()
+    }
+
+    #[test]
+    fn a_folder_without_runs_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let check = |folder: &Path, expected: &str| {
+            let error = format!("{:#}", validate(folder).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        };
+        check(folder.path(), "no run that can be compared");
+        check(&folder.path().join("absent"), "cannot list ");
+        for file in ["meta.json", "requests.jsonl"] {
+            fs::write(folder.path().join(file), "{}").unwrap();
+        }
+        check(folder.path(), "meta.json:1: missing field `model`");
+    }
+}

@@ -133,6 +133,21 @@ pub fn compare(run: Run) -> Result<Comparison, RunError> {
     Ok(Comparison { rows: rows(&run, &replay), run, replay, notes })
 }
 
+/// A metric of requests, and its value for one.
+type LatencyMetric = (fn(Statistic) -> Metric, fn(&Times) -> Option<f64>);
+
+const LATENCIES: [LatencyMetric; 3] = [
+    (Metric::Ttft, |times| Some(times.ttft())),
+    (Metric::Tpot, Times::tpot),
+    (Metric::Latency, |times| Some(times.latency())),
+];
+
+/// A metric of the server, and its value in one sample.
+type LoadMetric = (Metric, fn(&Sample) -> f64);
+
+const LOADS: [LoadMetric; 2] =
+    [(Metric::Running, |sample| sample.running), (Metric::Waiting, |sample| sample.waiting)];
+
 fn rows(run: &Run, replay: &Replay) -> Vec<Row> {
     let row = |metric: Metric, unit, real: f64, simulated: f64| Row {
         run: run.name.clone(),
@@ -148,12 +163,7 @@ fn rows(run: &Run, replay: &Replay) -> Vec<Row> {
     let real: Vec<_> = run.requests.iter().map(Times::of).collect();
     let simulated: Vec<_> = replay.requests.iter().map(Times::of_replayed).collect();
     let mut rows = Vec::new();
-    let kinds: [(fn(Statistic) -> Metric, fn(&Times) -> Option<f64>); 3] = [
-        (Metric::Ttft, Times::ttft),
-        (Metric::Tpot, Times::tpot),
-        (Metric::Latency, Times::latency),
-    ];
-    for (metric, value) in kinds {
+    for (metric, value) in LATENCIES {
         let stats = |times: &[Times]| {
             LatencyStats::of(&mut times.iter().filter_map(value).collect::<Vec<_>>())
         };
@@ -164,11 +174,7 @@ fn rows(run: &Run, replay: &Replay) -> Vec<Row> {
         }));
     }
     if !run.samples.is_empty() {
-        let kinds: [(Metric, fn(&Sample) -> f64); 2] = [
-            (Metric::Running, |sample| sample.running),
-            (Metric::Waiting, |sample| sample.waiting),
-        ];
-        for (metric, value) in kinds {
+        for (metric, value) in LOADS {
             let mean =
                 |samples: &[Sample]| samples.iter().map(value).sum::<f64>() / samples.len() as f64;
             rows.push(row(metric, "sequences", mean(&run.samples), mean(&replay.samples)));
@@ -197,8 +203,8 @@ impl Times {
         Self { queued, first_token, last_token, output_tokens }
     }
 
-    fn ttft(&self) -> Option<f64> {
-        Some(self.first_token - self.queued)
+    fn ttft(&self) -> f64 {
+        self.first_token - self.queued
     }
 
     /// `None` with one token.
@@ -207,8 +213,8 @@ impl Times {
         Some((self.last_token - self.first_token) / f64::from(gaps))
     }
 
-    fn latency(&self) -> Option<f64> {
-        Some(self.last_token - self.queued)
+    fn latency(&self) -> f64 {
+        self.last_token - self.queued
     }
 }
 

@@ -15,11 +15,14 @@ pub(super) struct Structure {
     pub(super) experts: Option<(u32, u32)>,
 }
 
-/// Models whose runs need no `config.json`: the beginning of the name, blocks and experts.
+/// The beginning of a name, blocks and experts.
+type Known = (&'static str, u32, Option<(u32, u32)>);
+
+/// Models whose runs need no `config.json`.
 ///
 /// Source: `num_hidden_layers`, `num_experts` (`num_local_experts`) and `num_experts_per_tok` of
 /// each model's `config.json`. Of two that fit, the first holds.
-const KNOWN: [(&str, u32, Option<(u32, u32)>); 11] = [
+const KNOWN: [Known; 11] = [
     ("llama-2-7b", 32, None),
     ("llama-2-70b", 80, None),
     ("llama-3.1-8b", 32, None),
@@ -36,10 +39,12 @@ const KNOWN: [(&str, u32, Option<(u32, u32)>); 11] = [
 /// The parts of a Hugging Face `config.json` that tell the structure.
 #[derive(Debug, Deserialize)]
 struct Config {
-    num_hidden_layers: u32,
-    #[serde(alias = "num_local_experts")]
-    num_experts: Option<u32>,
-    num_experts_per_tok: Option<u32>,
+    #[serde(rename = "num_hidden_layers")]
+    layers: u32,
+    #[serde(rename = "num_experts", alias = "num_local_experts")]
+    experts: Option<u32>,
+    #[serde(rename = "num_experts_per_tok")]
+    experts_per_token: Option<u32>,
 }
 
 impl Structure {
@@ -48,8 +53,8 @@ impl Structure {
         let path = folder.join("config.json");
         if path.exists() {
             let config: Config = json(&path, &text(&path)?, 1)?;
-            let experts = config.num_experts.zip(config.num_experts_per_tok);
-            return Ok(Self { num_layers: config.num_hidden_layers, experts });
+            let experts = config.experts.zip(config.experts_per_token);
+            return Ok(Self { num_layers: config.layers, experts });
         }
         Self::known(model).ok_or_else(|| RunError::UnknownModel(model.to_owned()))
     }

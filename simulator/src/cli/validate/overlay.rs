@@ -14,6 +14,12 @@ const SIZE: (u32, u32) = (900, 420);
 const RUNNING: RGBColor = RGBColor(0, 114, 178);
 const WAITING: RGBColor = RGBColor(213, 94, 0);
 
+/// A name, a color, and the value in one sample.
+type Series = (&'static str, RGBColor, fn(&Sample) -> f64);
+
+const SERIES: [Series; 2] =
+    [("running", RUNNING, |sample| sample.running), ("waiting", WAITING, |sample| sample.waiting)];
+
 /// Draws the samples of `comparison` as an SVG file: what was recorded as dots, what was simulated
 /// as a line.
 pub(super) fn draw(path: &Path, comparison: &Comparison) -> Result<()> {
@@ -40,9 +46,7 @@ pub(super) fn draw(path: &Path, comparison: &Comparison) -> Result<()> {
         .light_line_style(TRANSPARENT)
         .draw()
         .map_err(failed)?;
-    let kinds: [(&str, RGBColor, fn(&Sample) -> f64); 2] =
-        [("running", RUNNING, |sample| sample.running), ("waiting", WAITING, |s| s.waiting)];
-    for (name, color, value) in kinds {
+    for (name, color, value) in SERIES {
         let point = |sample: &Sample| (sample.t, value(sample));
         chart
             .draw_series(LineSeries::new(replay.samples.iter().map(point), color.stroke_width(2)))

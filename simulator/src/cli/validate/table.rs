@@ -91,3 +91,35 @@ fn push(text: &mut String, table: &Table) {
 fn signed(percent: Option<f64>) -> String {
     percent.map_or_else(|| "–".to_owned(), |percent| format!("{percent:+.1} %"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::validation::{Metric, Statistic};
+
+    #[test]
+    fn a_peer_has_a_column_where_it_has_numbers() {
+        let row = |metric, error_pct, peer_error_pct| Row {
+            run: "one".to_owned(),
+            gpu: "GPU 1".to_owned(),
+            model: "m".to_owned(),
+            metric,
+            unit: "ms",
+            real: 1234.56,
+            simulated: 1222.2,
+            error_pct,
+            peer_error_pct,
+        };
+        let rows = [
+            row(Metric::Ttft(Statistic::P90), Some(-1.001), Some(2.25)),
+            row(Metric::Waiting, None, None),
+        ];
+        let text = |rows: &[Row]| {
+            let mut text = String::new();
+            push(&mut text, &run_table(rows, false));
+            text
+        };
+        insta::assert_snapshot!(text(&rows));
+        assert!(!text(&rows[1..]).contains("peer"));
+    }
+}

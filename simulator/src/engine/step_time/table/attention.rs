@@ -129,7 +129,9 @@ mod tests {
         let check = |chunk, before, decodes: &[u32], mixed, expected: f64| {
             let mut batch = Batch::default();
             batch.add_prefill(chunk, before);
-            decodes.iter().for_each(|&tokens| batch.add_decode(tokens));
+            for &tokens in decodes {
+                batch.add_decode(tokens);
+            }
             let found = attention(mixed).with_prefill(&batch);
             assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
         };

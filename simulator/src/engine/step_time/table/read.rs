@@ -85,12 +85,12 @@ impl Table {
                 *time += f64::from(folder.num_layers) * moe.at([f64::from(tokens), activated]);
             }
         }
-        let dense = rising(&path, dense, "tokens")?;
+        let dense = rising(&path, &dense, "tokens")?;
 
         let path = file("per_sequence.csv");
         let per_sequence = layers(&path, ["layer", "sequences", "time_us"])?;
         let per_sequence = sum(&path, &per_sequence, &PER_SEQUENCE, folder.num_layers)?;
-        let per_sequence = rising(&path, per_sequence, "sequences")?;
+        let per_sequence = rising(&path, &per_sequence, "sequences")?;
 
         let path = file("attention.csv");
         let points = attention(&path)?;
@@ -188,11 +188,11 @@ fn sum(
 /// A curve, unless it falls by too much.
 fn rising(
     path: &Path,
-    times: BTreeMap<[u32; 1], f64>,
+    times: &BTreeMap<[u32; 1], f64>,
     of: &'static str,
 ) -> Result<Grid<1>, TableError> {
     let mut highest = 0.0_f64;
-    for (&[size], &time) in &times {
+    for (&[size], &time) in times {
         let fall = 1.0 - time / highest;
         if fall > MOST_FALL {
             let fault = TableFault::NotMonotone { size, of, percent: fall * 100.0 };
@@ -200,7 +200,7 @@ fn rising(
         }
         highest = highest.max(time);
     }
-    let (grid, _) = Grid::within(&times).expect("a layer that has to be there has rows");
+    let (grid, _) = Grid::within(times).expect("a layer that has to be there has rows");
     Ok(grid)
 }
 

@@ -65,8 +65,12 @@ fn table() -> Table {
 
 fn batch(prompts: &[u32], decodes: &[u32]) -> Batch {
     let mut batch = Batch::default();
-    prompts.iter().for_each(|&chunk| batch.add_prefill(chunk, 0));
-    decodes.iter().for_each(|&tokens| batch.add_decode(tokens));
+    for &chunk in prompts {
+        batch.add_prefill(chunk, 0);
+    }
+    for &tokens in decodes {
+        batch.add_decode(tokens);
+    }
     batch
 }
 
