@@ -38,24 +38,22 @@ impl ValidateArgs {
     ///
     /// # Errors
     ///
-    /// When the folder has no run that can be compared, or a run is broken.
+    /// When the folder has no run that can be compared; when a run is broken, after the others.
     pub(super) fn run(self) -> Result<()> {
         let Self { dir, json, out } = self;
         let found = survey(&dir).with_context(|| format!("cannot list {}", dir.display()))?;
         let mut unread: Vec<_> =
             found.unread.iter().map(|path| (path.clone(), KIND.to_owned())).collect();
-        let mut comparisons = Vec::new();
+        let (mut comparisons, mut broken) = (Vec::new(), Vec::new());
         for folder in found.runs {
             match Run::read(&folder).and_then(compare) {
                 Ok(comparison) => comparisons.push(comparison),
                 Err(RunError::NotYet(what)) => unread.push((folder, what)),
-                Err(error) => {
-                    return Err(error).with_context(|| format!("in {}", folder.display()));
-                }
+                Err(error) => broken.push(format!("{}: {error}", folder.display())),
             }
         }
         report_unread(&unread);
-        if comparisons.is_empty() {
+        if comparisons.is_empty() && broken.is_empty() {
             bail!("{}: no run that can be compared", dir.display());
         }
         let rows: Vec<&Row> = comparisons.iter().flat_map(|run| &run.rows).collect();
@@ -65,12 +63,15 @@ impl ValidateArgs {
                 report_notes(comparison);
             }
             print(&list)?;
-        } else {
+        } else if !comparisons.is_empty() {
             let rows: Vec<Row> = rows.iter().map(|row| (*row).clone()).collect();
             print(&table::render(&comparisons, &medians(&rows), has_color(&io::stdout())))?;
         }
         if let Some(out) = out {
             write(&out, &comparisons, &list)?;
+        }
+        if !broken.is_empty() {
+            bail!("broken runs, which are not compared:\n{}", broken.join("\n"));
         }
         Ok(())
     }
