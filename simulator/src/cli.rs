@@ -4,6 +4,7 @@ mod progress;
 mod schema;
 mod simulate;
 mod trace;
+mod validate;
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -28,6 +29,7 @@ enum Command {
     Simulate(simulate::SimulateArgs),
     Schema(schema::SchemaArgs),
     Trace(trace::TraceArgs),
+    Validate(validate::ValidateArgs),
 }
 
 const START: &str = "\
@@ -49,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => args.run(),
         Command::Schema(args) => args.run(),
         Command::Trace(args) => args.run().map_err(Failure::Other),
+        Command::Validate(args) => args.run().map_err(Failure::Other),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -8,7 +8,7 @@
 //!    step computes at most `max_num_batched_tokens`, so a long prompt is cut into chunks. A
 //!    sequence that finds no free block evicts the youngest running sequence, possibly itself: the
 //!    victim loses its blocks and its computed tokens, keeps its output, and goes to the head of
-//!    the queue.
+//!    the queue. When it comes back it finds again those of its blocks that nobody has taken since.
 //! 2. **Waiting sequences** then, first come, first served, and only in a step that preempted
 //!    nothing. The head of the queue enters when its *whole* prompt fits into the free blocks,
 //!    although only its first chunk is allocated; when it does not fit, nobody behind it enters.
@@ -20,8 +20,8 @@
 //! its blocks until that token has come. So whoever arrives, or waits for a place, enters one step
 //! later, and the GPU never waits for the scheduler.
 //!
-//! Source of the rules: the scheduler of vLLM 0.33. Not modeled yet: prefix caching, priorities,
-//! stop tokens (a request's length is known, so no step is computed in vain), and speculative
+//! Source of the rules: the scheduler of vLLM 0.33. Not modeled yet: prefixes that requests
+//! share, priorities, stop tokens (a request's length is known, so no step is computed in vain), and speculative
 //! decoding.
 //!
 //! There are two engines, and they do the same. [`Stepwise`] computes every step, one sequence

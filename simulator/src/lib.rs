@@ -19,7 +19,8 @@
 //! 9. [`control`]: from the world to an observation, through a scraper.
 //! 10. [`event`] and [`world`]: everything that can happen, and what follows from it.
 //! 11. [`results`]: what is said about a run.
-//! 12. [`cli`]: the commands of `plimsoll`.
+//! 12. [`validation`]: the simulator against recorded runs of real servers.
+//! 13. [`cli`]: the commands of `plimsoll`.
 
 pub mod kernel;
 pub mod engine;
@@ -35,5 +36,7 @@ pub mod event;
 pub mod world;
 #[cfg(feature = "cli")]
 pub mod results;
+#[cfg(feature = "cli")]
+pub mod validation;
 #[cfg(feature = "cli")]
 pub mod cli;

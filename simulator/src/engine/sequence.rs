@@ -2,6 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
+use super::blocks::{BlockPool, Left};
 use super::step_time::Batch;
 use super::{Moment, Request};
 
@@ -18,6 +19,8 @@ pub(super) struct Sequence {
     pub(super) computed: u32,
     /// Blocks held.
     pub(super) blocks: u32,
+    /// After a preemption, what it left in the pool.
+    pub(super) left: Option<Left>,
     /// When its last output token came, or, once it is preempted, comes.
     pub(super) last_token: Option<Moment>,
     /// Whether it has been in a batch before.
@@ -32,6 +35,7 @@ impl Sequence {
             generated: 0,
             computed: 0,
             blocks: 0,
+            left: None,
             last_token: None,
             admitted: false,
         }
@@ -74,10 +78,23 @@ impl Sequence {
         complete
     }
 
-    /// Takes its computed tokens away, but not its output.
-    pub(super) fn reset(&mut self) {
+    /// Takes its blocks and computed tokens away, but not its output.
+    pub(super) fn evict(&mut self, pool: &mut BlockPool) {
+        self.left = Some(pool.leave(self.blocks, self.computed));
         self.computed = 0;
         self.blocks = 0;
+    }
+
+    /// Before its admission: takes back what is still there of what it left in the pool. Returns
+    /// what it left and how many blocks were there.
+    ///
+    /// One token at least has to be computed, or there would be no output.
+    pub(super) fn take_back(&mut self, pool: &mut BlockPool) -> Option<(Left, u32)> {
+        let left = self.left.take()?;
+        let count = pool.take_back(left, (self.tokens() - 1) / pool.block_size());
+        self.blocks = count;
+        self.computed = count * pool.block_size();
+        Some((left, count))
     }
 }
 

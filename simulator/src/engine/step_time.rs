@@ -6,6 +6,7 @@
 mod hinge;
 mod linear;
 mod roofline;
+pub mod table;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -15,6 +16,7 @@ use super::ticks::Ticks;
 pub use hinge::Hinge;
 pub use linear::Linear;
 pub use roofline::{Attention, Experts, Matrices, Roofline};
+pub use table::Table;
 
 /// What a batch consists of, as far as its time depends on it.
 ///

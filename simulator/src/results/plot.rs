@@ -19,6 +19,7 @@ use optimizer::units::Fraction;
 use plotters::prelude::{BitMapBackend, DrawingBackend, SVGBackend};
 
 pub use self::canvas::PlotError;
+pub(crate) use self::canvas::embedded_font;
 use self::canvas::{Canvas, FINE, Medium};
 use self::latency::Latency;
 use self::timeline::Timeline;

@@ -148,8 +148,7 @@ impl<P: StepTime> Engine<P> {
         }
         self.running.remove(victim, &mut self.members);
         let state = &mut self.members[victim].state;
-        self.blocks.free(state.blocks);
-        state.reset();
+        state.evict(&mut self.blocks);
         observer.preempted(state.request.id);
         self.waiting.push_front(victim);
     }
@@ -167,13 +166,22 @@ impl<P: StepTime> Engine<P> {
             if self.blocks.blocks_for(state.tokens()) > self.blocks.num_free() {
                 return;
             }
+            let taken_back = state.take_back(&mut self.blocks);
             let chunk = state.needed().min(*budget);
-            self.blocks.allocate(self.blocks.blocks_for(chunk));
+            let missing = self.blocks.blocks_for(state.computed + chunk) - state.blocks;
+            let fits = self.blocks.allocate(missing);
+            debug_assert!(fits, "a chunk needs no more than the whole prompt");
             if !state.admitted {
                 state.admitted = true;
                 observer.scheduled(state.request.id, self.clock.timestamp());
             }
             self.waiting.pop_front();
+            if let Some((left, count)) = taken_back {
+                for &behind in &self.waiting {
+                    let others = self.members[behind].state.left.iter_mut();
+                    others.for_each(|other| other.close_gap(left, count));
+                }
+            }
             self.running.push(handle, &mut self.members);
             self.book(handle, budget, batch, prefilled);
         }

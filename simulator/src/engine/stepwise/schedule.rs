@@ -50,11 +50,16 @@ impl<P: StepTime> Stepwise<P> {
             if self.blocks.blocks_for(state.tokens()) > self.blocks.num_free() {
                 return;
             }
-            let chunk = state.needed().min(plan.budget);
-            if !self.grow(handle, chunk) {
-                return;
-            }
             self.waiting.pop_front();
+            if let Some((left, count)) = self.members[handle].state.take_back(&mut self.blocks) {
+                for &behind in &self.waiting {
+                    let others = self.members[behind].state.left.iter_mut();
+                    others.for_each(|other| other.close_gap(left, count));
+                }
+            }
+            let chunk = self.members[handle].state.needed().min(plan.budget);
+            let fits = self.grow(handle, chunk);
+            debug_assert!(fits, "a chunk needs no more than the whole prompt");
             self.running.push(handle);
             let state = &mut self.members[handle].state;
             if !state.admitted {
@@ -88,8 +93,7 @@ impl<P: StepTime> Stepwise<P> {
     fn preempt_youngest(&mut self, observer: &mut impl Observer) -> Handle {
         let victim = self.running.pop().expect("a sequence that needs blocks is running");
         let state = &mut self.members[victim].state;
-        self.blocks.free(state.blocks);
-        state.reset();
+        state.evict(&mut self.blocks);
         observer.preempted(state.request.id);
         self.waiting.push_front(victim);
         victim

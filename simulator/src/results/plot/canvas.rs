@@ -25,6 +25,15 @@ static FONT_IS_THERE: LazyLock<bool> = LazyLock::new(|| {
     register_font(FONT, FontStyle::Normal, bytes).is_ok()
 });
 
+/// The family under which the embedded font is known to plotters.
+///
+/// # Errors
+///
+/// When the font is damaged.
+pub(crate) fn embedded_font() -> Result<&'static str, PlotError> {
+    if *FONT_IS_THERE { Ok(FONT) } else { Err(PlotError::Font) }
+}
+
 /// A figure cannot be drawn.
 #[derive(Debug, Error)]
 pub enum PlotError {
@@ -72,9 +81,7 @@ pub(super) struct Canvas<DB: DrawingBackend> {
 impl<DB: DrawingBackend> Canvas<DB> {
     /// A white surface. The backend must have [`FINE`] pixels for each logical one.
     pub(super) fn new(backend: DB, medium: Medium) -> Result<Self, PlotError> {
-        if !*FONT_IS_THERE {
-            return Err(PlotError::Font);
-        }
+        embedded_font()?;
         let area = backend.into_drawing_area();
         area.fill(&RGBColor(255, 255, 255))?;
         Ok(Self { area, medium })

@@ -1,0 +1,286 @@
+//! A folder of layer timings.
+//!
+//! | file | columns |
+//! |---|---|
+//! | `dense.csv` | `layer,tokens,time_us` |
+//! | `per_sequence.csv` | `layer,sequences,time_us` |
+//! | `attention.csv` | `prefill_chunk,kv_prefill,n_decode,kv_decode,time_us` |
+//! | `moe.csv`, when the model has experts | `tokens,activated_experts,time_us` |
+//!
+//! All are of one transformer block. This is the output of the profiler of `LLMServingSim`
+//! (<https://github.com/casys-kaist/LLMServingSim>).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::attention::Attention;
+use super::fault::{TableError, TableFault};
+use super::grid::Grid;
+use super::{HostTime, Table};
+
+/// A folder of layer timings, and what has to be known of the model to put a step together.
+#[derive(Debug, Clone)]
+pub struct TableFolder {
+    /// The folder.
+    pub path: PathBuf,
+    /// Transformer blocks of the model.
+    pub num_layers: u32,
+    /// For a model with experts: how many there are, and how many a token activates.
+    pub experts: Option<(u32, u32)>,
+}
+
+/// How often a dense layer runs in a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Repeat {
+    Once,
+    /// So many times in each transformer block.
+    PerBlock(u32),
+}
+
+/// The layers by the tokens of a step, and whether every model has them.
+const DENSE: [(&str, Repeat, bool); 10] = [
+    ("embedding", Repeat::Once, true),
+    // Before attention, and before the feed-forward layer.
+    ("layernorm", Repeat::PerBlock(2), true),
+    ("qkv_proj", Repeat::PerBlock(1), true),
+    ("qk_norm", Repeat::PerBlock(1), false),
+    ("rotary_emb", Repeat::PerBlock(1), true),
+    ("o_proj", Repeat::PerBlock(1), true),
+    ("gate_up_proj", Repeat::PerBlock(1), false),
+    ("act_fn", Repeat::PerBlock(1), false),
+    ("down_proj", Repeat::PerBlock(1), false),
+    ("final_layernorm", Repeat::Once, true),
+];
+
+/// The layers by the sequences of a step. They run once.
+const PER_SEQUENCE: [(&str, Repeat, bool); 2] =
+    [("lm_head", Repeat::Once, true), ("sampler", Repeat::Once, true)];
+
+/// A sum of layers that falls by more than this with size is an error: some row is wrong. By less
+/// it may, since kernels change with size.
+const MOST_FALL: f64 = 0.25;
+
+/// What a step of one token takes at least and at most, in seconds: a wide range for any GPU.
+const PLAUSIBLE_STEP: std::ops::Range<f64> = 100e-6..10.0;
+
+impl Table {
+    /// Reads a folder. Also returns what a reader of results should know of it.
+    ///
+    /// # Errors
+    ///
+    /// When a file is missing, has other columns or a wrong value, lacks sizes or layers, is far
+    /// from rising with size, or is in another unit.
+    pub fn read(folder: &TableFolder) -> Result<(Self, Vec<String>), TableError> {
+        let file = |name: &str| folder.path.join(name);
+        let mut notes = Vec::new();
+
+        let path = file("dense.csv");
+        let dense = layers(&path, ["layer", "tokens", "time_us"])?;
+        let mut dense = sum(&path, &dense, &DENSE, folder.num_layers)?;
+        if let Some((experts, per_token)) = folder.experts {
+            let moe = moe(&file("moe.csv"))?;
+            for (&[tokens], time) in &mut dense {
+                let activated = activated_experts(experts, per_token, tokens);
+                *time += f64::from(folder.num_layers) * moe.at([f64::from(tokens), activated]);
+            }
+        }
+        let dense = rising(&path, &dense, "tokens")?;
+
+        let path = file("per_sequence.csv");
+        let per_sequence = layers(&path, ["layer", "sequences", "time_us"])?;
+        let per_sequence = sum(&path, &per_sequence, &PER_SEQUENCE, folder.num_layers)?;
+        let per_sequence = rising(&path, &per_sequence, "sequences")?;
+
+        let path = file("attention.csv");
+        let points = attention(&path)?;
+        let (attention, outside) = Attention::new(&points)
+            .ok_or_else(|| TableError::new(&path, None, TableFault::OneKindOnly))?;
+        if outside > 0 {
+            notes.push(format!(
+                "{}: {outside} of {} rows lie outside a complete grid and are not used",
+                path.display(),
+                points.len()
+            ));
+        }
+
+        let capture_sizes = Vec::new();
+        let host = HostTime::NONE;
+        let num_layers = folder.num_layers;
+        let table = Self { num_layers, dense, per_sequence, attention, capture_sizes, host };
+        table.check_unit(&folder.path)?;
+        Ok((table, notes))
+    }
+
+    fn check_unit(&self, folder: &Path) -> Result<(), TableError> {
+        let layers = f64::from(self.num_layers);
+        let step = self.dense.at([1.0])
+            + self.per_sequence.at([1.0])
+            + layers * self.attention.decode_only(1, 1);
+        if PLAUSIBLE_STEP.contains(&step) {
+            return Ok(());
+        }
+        Err(TableError::new(folder, None, TableFault::Unit { millis: step * 1e3 }))
+    }
+}
+
+/// Distinct experts that `tokens` tokens activate on average, when each takes `per_token` of
+/// `experts` at random: E · (1 - (1 - k/E)^n).
+fn activated_experts(experts: u32, per_token: u32, tokens: u32) -> f64 {
+    let all = f64::from(experts);
+    all * (1.0 - (1.0 - f64::from(per_token) / all).powf(f64::from(tokens)))
+}
+
+/// Times in seconds of each layer, by size.
+type Layers = BTreeMap<String, BTreeMap<u32, f64>>;
+
+fn layers(path: &Path, columns: [&'static str; 3]) -> Result<Layers, TableError> {
+    let mut layers = Layers::new();
+    for row in rows(path, columns)? {
+        let Row { line, fields: [name, size, time] } = row;
+        let size = read_size(path, line, columns[1], &size)?;
+        let time = read_time(path, line, &time)?;
+        if layers.entry(name).or_default().insert(size, time).is_some() {
+            return Err(TableError::new(path, Some(line), TableFault::Twice));
+        }
+    }
+    Ok(layers)
+}
+
+/// The time of all layers of a step, by size.
+fn sum(
+    path: &Path,
+    layers: &Layers,
+    known: &[(&'static str, Repeat, bool)],
+    num_layers: u32,
+) -> Result<BTreeMap<[u32; 1], f64>, TableError> {
+    let fault = |fault| TableError::new(path, None, fault);
+    if let Some(name) = layers.keys().find(|name| known.iter().all(|(known, ..)| known != name)) {
+        let expected: Vec<_> = known.iter().map(|(name, ..)| *name).collect();
+        let expected = expected.join(", ");
+        return Err(fault(TableFault::UnknownLayer { name: name.clone(), expected }));
+    }
+    if let Some((name, ..)) =
+        known.iter().find(|(name, _, always)| *always && !layers.contains_key(*name))
+    {
+        return Err(fault(TableFault::MissingLayer(name)));
+    }
+    let sizes: BTreeSet<u32> = layers.values().flat_map(|times| times.keys().copied()).collect();
+    let mut sums = BTreeMap::new();
+    for size in sizes {
+        let mut sum = 0.0;
+        for (name, repeat, _) in known {
+            let Some(times) = layers.get(*name) else { continue };
+            let Some(time) = times.get(&size) else {
+                return Err(fault(TableFault::Gap { layer: (*name).to_owned(), size }));
+            };
+            let times = match repeat {
+                Repeat::Once => 1,
+                Repeat::PerBlock(times) => times * num_layers,
+            };
+            sum += f64::from(times) * time;
+        }
+        sums.insert([size], sum);
+    }
+    Ok(sums)
+}
+
+/// A curve, unless it falls by too much.
+fn rising(
+    path: &Path,
+    times: &BTreeMap<[u32; 1], f64>,
+    of: &'static str,
+) -> Result<Grid<1>, TableError> {
+    let mut highest = 0.0_f64;
+    for (&[size], &time) in times {
+        let fall = 1.0 - time / highest;
+        if fall > MOST_FALL {
+            let fault = TableFault::NotMonotone { size, of, percent: fall * 100.0 };
+            return Err(TableError::new(path, None, fault));
+        }
+        highest = highest.max(time);
+    }
+    let (grid, _) = Grid::within(times).expect("a layer that has to be there has rows");
+    Ok(grid)
+}
+
+fn attention(path: &Path) -> Result<BTreeMap<[u32; 4], f64>, TableError> {
+    let columns = ["prefill_chunk", "kv_prefill", "n_decode", "kv_decode", "time_us"];
+    points(path, columns, |fields| {
+        let [chunk, before, sequences, tokens, time] = fields;
+        ([chunk, before, sequences, tokens], time)
+    })
+}
+
+fn moe(path: &Path) -> Result<Grid<2>, TableError> {
+    let columns = ["tokens", "activated_experts", "time_us"];
+    let points = points(path, columns, |[tokens, activated, time]| ([tokens, activated], time))?;
+    let missing = || TableError::new(path, None, TableFault::MissingLayer("moe"));
+    Ok(Grid::within(&points).ok_or_else(missing)?.0)
+}
+
+/// The rows of a table whose columns are numbers, the last one a time.
+fn points<const N: usize, const D: usize>(
+    path: &Path,
+    columns: [&'static str; N],
+    split: impl Fn([String; N]) -> ([String; D], String),
+) -> Result<BTreeMap<[u32; D], f64>, TableError> {
+    let mut points = BTreeMap::new();
+    for Row { line, fields } in rows(path, columns)? {
+        let (sizes, time) = split(fields);
+        let mut point = [0; D];
+        for (idx, size) in sizes.iter().enumerate() {
+            point[idx] = read_size(path, line, columns[idx], size)?;
+        }
+        if points.insert(point, read_time(path, line, &time)?).is_some() {
+            return Err(TableError::new(path, Some(line), TableFault::Twice));
+        }
+    }
+    Ok(points)
+}
+
+struct Row<const N: usize> {
+    line: u64,
+    fields: [String; N],
+}
+
+fn rows<const N: usize>(
+    path: &Path,
+    columns: [&'static str; N],
+) -> Result<Vec<Row<N>>, TableError> {
+    let fault = |line, fault| TableError::new(path, line, fault);
+    let file = File::open(path).map_err(|error| fault(None, TableFault::Unreadable(error)))?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+    let header = reader.headers().map_err(|error| fault(None, TableFault::NotCsv(error)))?;
+    if header.iter().ne(columns) {
+        let found = header.iter().collect::<Vec<_>>().join(",");
+        let expected = columns.join(",");
+        return Err(fault(Some(1), TableFault::Header { found, expected }));
+    }
+    let read = |record: Result<csv::StringRecord, csv::Error>| {
+        let record = record.map_err(|error| fault(None, TableFault::NotCsv(error)))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let mut fields = record.iter().map(str::to_owned);
+        let fields = std::array::from_fn(|_| fields.next().unwrap_or_default());
+        Ok(Row { line, fields })
+    };
+    reader.records().map(read).collect()
+}
+
+fn read_size(path: &Path, line: u64, column: &'static str, value: &str) -> Result<u32, TableError> {
+    value.parse().map_err(|_| {
+        let value = value.to_owned();
+        let fault = TableFault::Value { column, value, expected: "a whole number" };
+        TableError::new(path, Some(line), fault)
+    })
+}
+
+/// From microseconds to seconds.
+fn read_time(path: &Path, line: u64, value: &str) -> Result<f64, TableError> {
+    let micros = value.parse().ok().filter(|micros: &f64| micros.is_finite() && *micros > 0.0);
+    micros.map(|micros| micros / 1e6).ok_or_else(|| {
+        let (column, value) = ("time_us", value.to_owned());
+        let fault = TableFault::Value { column, value, expected: "a time above zero" };
+        TableError::new(path, Some(line), fault)
+    })
+}
