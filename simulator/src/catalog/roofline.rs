@@ -20,9 +20,9 @@
 //!
 //! The efficiencies below are the same for all models and GPUs. They were fitted to the step times
 //! of the catalog's profiles (those of evidence D left out) by least absolute error in the logarithm,
-//! and a test holds how far the two still are apart: 8 % in the median, 24 % for one in ten. The profiles are of
-//! dense models and Mixtral, on H100, A100 and L40S. For latent attention, windows, 4-bit experts
-//! and other GPUs, nothing was compared.
+//! and a test holds how far the two are still apart: 8 % in the median, 24 % or more for one in ten.
+//! The profiles are of dense models and Mixtral, on H100, A100 and L40S. For latent attention,
+//! windows, 4-bit experts and other GPUs, nothing was compared.
 //!
 //! What it leaves out: expert parallelism, shapes that do not suit the hardware, kernels that get
 //! better from one GPU to the next (H100 decodes faster than estimated here, A100 slower), and experts

@@ -103,7 +103,32 @@ fn a_model_that_cannot_be_served_so() {
     );
 }
 
-/// The sound scenario with a model of its own, described by `config`.
+#[test]
+fn hardware_and_models_of_which_too_little_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let own = "
+gpus: {T4: {pricePerHour: 0.5, maxNumBatchedTokens: 2048, maxNumSeqs: 256}}
+models: {mine: {maxModelLen: 2048}}
+";
+    fs::write(folder.path().join("own.yaml"), own).unwrap();
+    let problem_with = |part: &str, instead: &str| {
+        let text = ESTIMATED.replace(part, instead) + "catalog: own.yaml\n";
+        let loaded = Scenario::parse("x.yaml", text, folder.path(), &Overrides::default());
+        loaded.unwrap_err().to_string()
+    };
+    assert_eq!(
+        problem_with("H200", "T4"),
+        "x.yaml:10:22: models[0].variants[0].accelerator: T4 — expected a GPU with a data sheet, which \
+         a roofline needs (give its dataSheet in a catalog)"
+    );
+    assert_eq!(
+        problem_with("llama-3.1-70b", "mine"),
+        "x.yaml:12:19: models[0].variants[0].stepTime: roofline — expected a model whose architecture \
+         is known, not mine (name its config.json with modelConfig)"
+    );
+}
+
+/// The estimated scenario with a model of its own, described by `config`.
 fn with_config(config: &str, overrides: &Overrides) -> Result<Scenario, Problems> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("config.json"), config).unwrap();
