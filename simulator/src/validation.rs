@@ -3,8 +3,9 @@
 //! A [`Run`] is a folder that says what was asked of one vLLM server and when each answer came. Its
 //! requests are replayed, at the times and with the tokens that were recorded, through the engine
 //! on a plant of layer timings, and what the engine does is laid beside what the server did
-//! ([`compare`]). The layer timings were taken on the same GPU but are of single kernels, so
-//! nothing of the run itself is used to fit.
+//! ([`compare`]). The layer timings were taken on the same GPU but are of single kernels, so the
+//! step times know nothing of the run. One constant does: [`HOST_TIME`], for all runs, was read off
+//! one of them.
 
 mod comparison;
 mod layers;
