@@ -19,6 +19,7 @@
 //! Without it they are 1 to 6 % too short.
 
 mod attention;
+mod experts;
 mod fault;
 mod grid;
 mod read;
@@ -28,6 +29,7 @@ use optimizer::units::Seconds;
 use super::{Batch, DecodeLaw, StepTime};
 use crate::engine::ticks::Ticks;
 use attention::Attention;
+use experts::Experts;
 use grid::Grid;
 
 pub use fault::{TableError, TableFault};
@@ -40,6 +42,8 @@ pub struct Table {
     num_layers: u32,
     /// By the tokens of the step, in seconds: all layers but attention, those of all blocks.
     dense: Grid<1>,
+    /// Of one block; `None` when the model is dense.
+    experts: Option<Experts>,
     /// By the sequences of the step, in seconds: the head and the sampler.
     per_sequence: Grid<1>,
     /// Of one block.
@@ -97,8 +101,10 @@ impl Table {
         let graph = self.capture_sizes.partition_point(|&size| size < tokens);
         let computed = self.capture_sizes.get(graph).copied().unwrap_or(tokens);
         let sequences = batch.prefill_sequences + batch.decode_sequences;
+        let experts = self.experts.as_ref().map_or(0.0, |experts| experts.at(computed));
         let prefill_host = self.host.per_prefill_step.value();
         self.dense.at([f64::from(computed)])
+            + f64::from(self.num_layers) * experts
             + self.per_sequence.at([f64::from(sequences)])
             + self.host.per_step.value()
             + if batch.prefill_sequences > 0 { prefill_host } else { 0.0 }

@@ -15,6 +15,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::attention::Attention;
+use super::experts::Experts;
 use super::fault::{TableError, TableFault};
 use super::grid::Grid;
 use super::{HostTime, Table};
@@ -77,15 +78,9 @@ impl Table {
 
         let path = file("dense.csv");
         let dense = layers(&path, ["layer", "tokens", "time_us"])?;
-        let mut dense = sum(&path, &dense, &DENSE, folder.num_layers)?;
-        if let Some((experts, per_token)) = folder.experts {
-            let moe = moe(&file("moe.csv"))?;
-            for (&[tokens], time) in &mut dense {
-                let activated = activated_experts(experts, per_token, tokens);
-                *time += f64::from(folder.num_layers) * moe.at([f64::from(tokens), activated]);
-            }
-        }
+        let dense = sum(&path, &dense, &DENSE, folder.num_layers)?;
         let dense = rising(&path, &dense, "tokens")?;
+        let experts = folder.experts.map(|count| experts(&file("moe.csv"), count)).transpose()?;
 
         let path = file("per_sequence.csv");
         let per_sequence = layers(&path, ["layer", "sequences", "time_us"])?;
@@ -107,7 +102,8 @@ impl Table {
         let capture_sizes = Vec::new();
         let host = HostTime::NONE;
         let num_layers = folder.num_layers;
-        let table = Self { num_layers, dense, per_sequence, attention, capture_sizes, host };
+        let table =
+            Self { num_layers, dense, experts, per_sequence, attention, capture_sizes, host };
         table.check_unit(&folder.path)?;
         Ok((table, notes))
     }
@@ -122,13 +118,6 @@ impl Table {
         }
         Err(TableError::new(folder, None, TableFault::Unit { millis: step * 1e3 }))
     }
-}
-
-/// Distinct experts that `tokens` tokens activate on average, when each takes `per_token` of
-/// `experts` at random: E · (1 - (1 - k/E)^n).
-fn activated_experts(experts: u32, per_token: u32, tokens: u32) -> f64 {
-    let all = f64::from(experts);
-    all * (1.0 - (1.0 - f64::from(per_token) / all).powf(f64::from(tokens)))
 }
 
 /// Times in seconds of each layer, by size.
@@ -212,11 +201,11 @@ fn attention(path: &Path) -> Result<BTreeMap<[u32; 4], f64>, TableError> {
     })
 }
 
-fn moe(path: &Path) -> Result<Grid<2>, TableError> {
+fn experts(path: &Path, count: (u32, u32)) -> Result<Experts, TableError> {
     let columns = ["tokens", "activated_experts", "time_us"];
     let points = points(path, columns, |[tokens, activated, time]| ([tokens, activated], time))?;
     let missing = || TableError::new(path, None, TableFault::MissingLayer("moe"));
-    Ok(Grid::within(&points).ok_or_else(missing)?.0)
+    Experts::new(count, &points).ok_or_else(missing)
 }
 
 /// The rows of a table whose columns are numbers, the last one a time.

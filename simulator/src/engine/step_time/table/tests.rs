@@ -98,6 +98,25 @@ fn a_step_is_the_sum_of_its_layers() {
     check(&table, &batch(&[100], &[200, 400]), both);
 }
 
+/// 10 of 100 experts a token: one token activates 10, two activate 100 · (1 - 0.9²) = 19.
+#[test]
+fn experts_take_the_time_of_those_that_are_activated() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    let moe = "tokens,activated_experts,time_us\n1,10,100\n2,10,100\n2,20,200\n";
+    fs::write(folder.path().join("moe.csv"), moe).unwrap();
+    let sparse =
+        TableFolder { path: folder.path().to_owned(), num_layers: 10, experts: Some((100, 10)) };
+    let (sparse, _) = Table::read(&sparse).unwrap();
+    let dense = table();
+    for (batch, micros) in [(batch(&[], &[100]), 100.0), (batch(&[], &[100; 2]), 190.0)] {
+        let [sparse, dense] =
+            [sparse.step_time(&batch), dense.step_time(&batch)].map(Ticks::as_seconds);
+        let added = (sparse.value() - dense.value()) * 1e6;
+        assert!((added - 10.0 * micros).abs() < 1e-3, "{added}");
+    }
+}
+
 #[test]
 fn a_graph_computes_the_next_larger_batch() {
     let table = table().with_capture_sizes(capture_sizes(16));
