@@ -181,3 +181,6 @@ impl Scraper {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -223,6 +223,15 @@ pub trait Observer {
     fn finished(&mut self, id: RequestId, at: Timestamp, output_tokens: u32);
 }
 
+/// For an owner that does not want to know.
+impl Observer for () {
+    fn scheduled(&mut self, _: RequestId, _: Timestamp) {}
+    fn preempted(&mut self, _: RequestId) {}
+    fn first_token(&mut self, _: RequestId, _: Timestamp) {}
+    fn token_gaps(&mut self, _: TokenGaps) {}
+    fn finished(&mut self, _: RequestId, _: Timestamp, _: u32) {}
+}
+
 /// Times between successive output tokens: in each of `steps` steps one token of each of
 /// `sequences` sequences, in step i, counted from 0, after `first + i · growth`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -216,3 +216,6 @@ impl Fleet {
         in_state(State::Starting).or_else(|| in_state(State::Ready))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,3 +200,51 @@ pub struct ScalingRecord {
     /// Why.
     pub trail: Vec<Reason>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Four tokens, from 2 s to 5 s after the arrival.
+    fn request(outcome: Outcome, generated_tokens: u32) -> RequestRecord {
+        let at = |seconds: f64| Timestamp::from_seconds(10.0 + seconds);
+        RequestRecord {
+            model: 0,
+            variant: Some(0),
+            replica: Some(0),
+            arrival: at(0.0),
+            prompt_tokens: 100,
+            output_tokens: 4,
+            generated_tokens,
+            scheduled: Some(at(1.0)),
+            first_token: Some(at(2.0)),
+            end: Some(at(5.0)),
+            preemptions: 0,
+            outcome,
+        }
+    }
+
+    #[test]
+    fn latencies_are_measured_from_the_arrival() {
+        let request = request(Outcome::Completed, 4);
+        assert_eq!(request.ttft(), Some(Seconds::new(2.0)));
+        assert_eq!(request.tpot(), Some(Seconds::new(1.0)));
+        assert_eq!(request.e2e(), Some(Seconds::new(5.0)));
+    }
+
+    #[test]
+    fn only_a_completed_request_meets_its_targets() {
+        let slo = Slo { ttft: Seconds::new(2.0), tpot: Seconds::new(1.0) };
+        assert!(request(Outcome::Completed, 4).meets(&slo));
+        let tighter = Slo { tpot: Seconds::new(0.9), ..slo };
+        assert!(!request(Outcome::Completed, 4).meets(&tighter));
+        // With one token there is no time between tokens.
+        assert!(request(Outcome::Completed, 1).meets(&tighter));
+        // The others had a first token in time, too.
+        for outcome in [Outcome::Failed, Outcome::InFlight, Outcome::Rejected] {
+            let lost = request(outcome, 2);
+            assert!(!lost.meets(&slo), "{outcome:?}");
+            assert_eq!((lost.tpot(), lost.e2e()), (None, None), "{outcome:?}");
+        }
+    }
+}

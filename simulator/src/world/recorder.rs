@@ -233,3 +233,31 @@ fn tokens(length: Tokens) -> u32 {
 fn count(requests: usize) -> u32 {
     u32::try_from(requests).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// A run of steps leaves in the histogram what its steps, one by one, would leave.
+        #[test]
+        fn gaps_are_recorded_as_if_one_by_one(
+            first in 1_000_000_000_000_u64..200_000_000_000_000_000,
+            growth in prop_oneof![Just(0), 0..20_000_000_000_u64],
+            steps in 1..400_u64,
+            sequences in 1..50_u64,
+        ) {
+            let new = || Histogram::<u64>::new(ITL_DIGITS).unwrap();
+            let (mut itl, mut expected) = (new(), new());
+            let (first, growth) = (Ticks::new(first), Ticks::new(growth));
+            EngineLog { requests: &mut [], itl: &mut itl, finished: 0 }
+                .token_gaps(TokenGaps { first, growth, steps, sequences });
+            for step in 0..steps {
+                expected.record_n((first + growth.times(step)).as_nanos(), sequences).unwrap();
+            }
+            prop_assert_eq!(itl, expected);
+        }
+    }
+}

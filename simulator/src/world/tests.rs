@@ -3,7 +3,7 @@
 use optimizer::Policy;
 use optimizer::observation::Bounds;
 use optimizer::slo::Slo;
-use optimizer::units::{Gpus, HourlyCost, Seconds, Tokens};
+use optimizer::units::{Fraction, Gpus, HourlyCost, Seconds, Tokens};
 
 use super::*;
 use crate::engine::step_time::{Linear, Plant};
@@ -216,4 +216,17 @@ fn cutting_the_run_into_slices_changes_nothing() {
     assert_eq!(whole.samples, sliced.samples);
     assert_eq!(whole.scalings, sliced.scalings);
     assert!(!whole.scalings.is_empty(), "the controller had nothing to do");
+}
+
+#[test]
+fn a_scrape_sees_a_cache_that_fills_between_two_events() {
+    // One request decodes for 15 minutes, in which nothing else happens. With its 641st token it
+    // takes the 41st of 100 blocks, and less than the trigger of 0.1 is left to the threshold.
+    let mut setup = setup(1, bounds(1, 2), &[(0.0, 10, 900)]);
+    setup.policy.saturation.kv_cache_threshold = Fraction::new(0.5);
+    setup.sample_interval = Seconds::new(10_000.0);
+    let recording = run_to_end(setup);
+    let [grown, ..] = &recording.scalings[..] else { panic!("nobody saw the cache fill") };
+    assert_eq!(grown.desired, Replicas::new(2));
+    assert_eq!(grown.at, Timestamp::from_seconds(660.0));
 }
