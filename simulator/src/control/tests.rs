@@ -109,8 +109,8 @@ fn a_gauge_is_its_maximum_over_the_window() {
     let first = |at: f64| scene.queues(at).remove(0);
     assert_eq!(first(40.0), ("v-0".to_owned(), 7.0, 40.0));
     // A sample leaves the window when it is as old as the window is long.
-    assert_eq!(first(49.9).1, 7.0);
-    assert_eq!(first(50.0).1, 3.0);
+    assert_eq!(first(49.9), ("v-0".to_owned(), 7.0, 40.0));
+    assert_eq!(first(50.0), ("v-0".to_owned(), 3.0, 40.0));
     // A prompt of 50 tokens holds 5 of 20 blocks.
     let replica = &scene.observe(40.0).variants[0].replicas[0];
     let at = Timestamp::from_seconds(40.0);
