@@ -29,7 +29,7 @@ pub fn llama_8b_h100_config() -> EngineConfig {
         max_model_len: 131_072,
         block_size: 16,
         num_gpu_blocks: 28_167,
-        async_scheduling: true,
+        ..EngineArgs::DEFAULT
     })
     .expect("the arguments are valid")
 }
@@ -65,7 +65,7 @@ pub struct Counter {
 }
 
 impl Observer for Counter {
-    fn scheduled(&mut self, _: RequestId, _: Timestamp) {}
+    fn scheduled(&mut self, _: RequestId, _: Timestamp, _: u32) {}
 
     fn preempted(&mut self, _: RequestId) {}
 
@@ -91,11 +91,7 @@ pub fn serve(server: &mut impl ModelServer, arrivals: &[Arrival]) -> Counter {
         u32::try_from(length.get()).expect("a chat request is short")
     };
     for (id, arrival) in (0..).zip(arrivals) {
-        let request = Request {
-            id: RequestId(id),
-            prompt_tokens: tokens(arrival.prompt),
-            output_tokens: tokens(arrival.output),
-        };
+        let request = Request::new(RequestId(id), tokens(arrival.prompt), tokens(arrival.output));
         server.advance(arrival.at, &mut counter);
         server.submit(request, arrival.at, &mut counter).expect("the request fits the context");
     }

@@ -53,152 +53,23 @@
 //! Only a step that preempts walks the running list. A property test holds the two engines equal,
 //! event for event and tick for tick.
 
+mod args;
 mod blocks;
 mod jumping;
+mod request;
 mod sequence;
 pub mod step_time;
 mod stepwise;
 mod ticks;
 
 use optimizer::units::{Fraction, Timestamp};
-use thiserror::Error;
 
+pub use args::{EngineArgs, EngineConfig, EngineConfigError, Rejection, SchedulingPolicy};
 pub use jumping::Engine;
+pub use request::{Content, Request, RequestId, Segment, TextId};
 pub use step_time::{DecodeLaw, StepTime};
 pub use stepwise::Stepwise;
 pub use ticks::{Moment, Ticks};
-
-/// Names a request to the engine's owner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestId(pub u32);
-
-/// A request as an engine sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Request {
-    /// Its name.
-    pub id: RequestId,
-    /// Prompt tokens, at least 1.
-    pub prompt_tokens: u32,
-    /// Output tokens after which it ends, at least 1.
-    pub output_tokens: u32,
-}
-
-/// The engine arguments that bound a batch, as they are given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EngineArgs {
-    /// Tokens that one step computes at most.
-    pub max_num_batched_tokens: u32,
-    /// Sequences that run at once at most.
-    pub max_num_seqs: u32,
-    /// Prompt and output tokens of one sequence at most.
-    pub max_model_len: u32,
-    /// Tokens of one KV block.
-    pub block_size: u32,
-    /// KV blocks, of which vLLM keeps one as the null block.
-    pub num_gpu_blocks: u32,
-    /// Whether the next step is decided while one is under way, as vLLM does by default.
-    pub async_scheduling: bool,
-}
-
-impl EngineArgs {
-    /// The output tokens that a request can get; `Err` when its prompt does not fit.
-    fn admit(&self, request: &Request) -> Result<u32, Rejection> {
-        let (prompt, context) = (request.prompt_tokens, self.max_model_len);
-        match context.checked_sub(prompt) {
-            None | Some(0) => Err(Rejection::PromptTooLong { prompt, context }),
-            Some(room) => Ok(request.output_tokens.clamp(1, room)),
-        }
-    }
-
-    /// Steps that are decided at once: the one under way and, with asynchronous scheduling, the
-    /// next.
-    const fn depth(&self) -> u64 {
-        if self.async_scheduling { 2 } else { 1 }
-    }
-
-    /// Tokens that the KV cache holds.
-    #[must_use]
-    pub const fn kv_capacity_tokens(&self) -> u64 {
-        self.num_gpu_blocks.saturating_sub(1) as u64 * self.block_size as u64
-    }
-}
-
-/// Engine arguments with which an engine starts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EngineConfig(EngineArgs);
-
-impl TryFrom<EngineArgs> for EngineConfig {
-    type Error = EngineConfigError;
-
-    /// Refuses an argument of zero, fewer tokens than sequences in a step, and a cache that cannot
-    /// hold one sequence of the greatest length (vLLM does not start then, either).
-    fn try_from(args: EngineArgs) -> Result<Self, EngineConfigError> {
-        for (name, value) in [
-            ("maxNumBatchedTokens", args.max_num_batched_tokens),
-            ("maxNumSeqs", args.max_num_seqs),
-            ("maxModelLen", args.max_model_len),
-            ("blockSize", args.block_size),
-            ("numGpuBlocks", args.num_gpu_blocks),
-        ] {
-            if value == 0 {
-                return Err(EngineConfigError::Zero(name));
-            }
-        }
-        if args.max_num_batched_tokens < args.max_num_seqs {
-            return Err(EngineConfigError::BudgetBelowSequences {
-                budget: args.max_num_batched_tokens,
-                sequences: args.max_num_seqs,
-            });
-        }
-        let capacity = args.kv_capacity_tokens();
-        if u64::from(args.max_model_len) > capacity {
-            return Err(EngineConfigError::ContextBeyondCache {
-                context: args.max_model_len,
-                capacity,
-            });
-        }
-        Ok(Self(args))
-    }
-}
-
-/// Engine arguments with which no engine starts.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum EngineConfigError {
-    /// An argument is zero.
-    #[error("{0} must be at least 1")]
-    Zero(&'static str),
-    /// A step could not give one token to every sequence.
-    #[error("maxNumBatchedTokens ({budget}) must not be below maxNumSeqs ({sequences})")]
-    BudgetBelowSequences {
-        /// Tokens of a step.
-        budget: u32,
-        /// Sequences of a step.
-        sequences: u32,
-    },
-    /// One sequence could outgrow the KV cache.
-    #[error(
-        "maxModelLen ({context}) must not exceed the {capacity} tokens that the KV cache holds"
-    )]
-    ContextBeyondCache {
-        /// The greatest length of a sequence.
-        context: u32,
-        /// Tokens of the KV cache.
-        capacity: u64,
-    },
-}
-
-/// Why an engine refuses a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum Rejection {
-    /// The prompt leaves no room for one output token: vLLM answers 400.
-    #[error("prompt of {prompt} tokens does not fit a context of {context}")]
-    PromptTooLong {
-        /// Prompt tokens.
-        prompt: u32,
-        /// `max_model_len`.
-        context: u32,
-    },
-}
 
 /// A request that was dropped with its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,8 +82,9 @@ pub struct Lost {
 
 /// What the owner of an engine is told while it serves.
 pub trait Observer {
-    /// A request entered the batch for the first time.
-    fn scheduled(&mut self, id: RequestId, at: Timestamp);
+    /// A request entered the batch for the first time; of its prompt's tokens, `cached_tokens` were
+    /// found in the prefix cache.
+    fn scheduled(&mut self, id: RequestId, at: Timestamp, cached_tokens: u32);
     /// A request lost its blocks and went back to the queue.
     fn preempted(&mut self, id: RequestId);
     /// A request has its first output token.
@@ -225,7 +97,7 @@ pub trait Observer {
 
 /// For an owner that does not want to know.
 impl Observer for () {
-    fn scheduled(&mut self, _: RequestId, _: Timestamp) {}
+    fn scheduled(&mut self, _: RequestId, _: Timestamp, _: u32) {}
     fn preempted(&mut self, _: RequestId) {}
     fn first_token(&mut self, _: RequestId, _: Timestamp) {}
     fn token_gaps(&mut self, _: TokenGaps) {}

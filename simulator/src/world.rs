@@ -190,11 +190,7 @@ impl World {
         self.advance(now, idx);
         let server = self.fleet.replica_mut(idx);
         let record = self.recorder.request_mut(id);
-        let request = Request {
-            id,
-            prompt_tokens: record.prompt_tokens,
-            output_tokens: record.output_tokens,
-        };
+        let request = Request::new(id, record.prompt_tokens, record.output_tokens);
         record.variant = Some(server.variant);
         record.replica = Some(idx.0);
         let mut log = self.recorder.log(self.setup.variants[server.variant].model);

@@ -29,6 +29,7 @@ impl Scene {
             block_size: 10,
             num_gpu_blocks: 21,
             async_scheduling: false,
+            ..EngineArgs::DEFAULT
         };
         let plant = Linear {
             base: Seconds::new(10_000.0),
@@ -70,7 +71,7 @@ impl Scene {
         let engine = &mut self.fleet.replica_mut(ReplicaIdx(replica)).engine;
         engine.abort_all();
         for id in 0..=waiting {
-            let request = Request { id: RequestId(id), prompt_tokens: 50, output_tokens: 1 };
+            let request = Request::new(RequestId(id), 50, 1);
             engine.submit(request, Timestamp::ZERO, &mut ()).unwrap();
         }
     }

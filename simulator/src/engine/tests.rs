@@ -12,7 +12,7 @@ use super::*;
 /// Remembers what it is told.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Log {
-    scheduled: Vec<(u32, Timestamp)>,
+    scheduled: Vec<(u32, Timestamp, u32)>,
     preempted: Vec<u32>,
     first: BTreeMap<u32, Timestamp>,
     finished: Vec<(u32, Timestamp, u32)>,
@@ -21,8 +21,8 @@ struct Log {
 }
 
 impl Observer for Log {
-    fn scheduled(&mut self, id: RequestId, at: Timestamp) {
-        self.scheduled.push((id.0, at));
+    fn scheduled(&mut self, id: RequestId, at: Timestamp, cached_tokens: u32) {
+        self.scheduled.push((id.0, at, cached_tokens));
     }
 
     fn preempted(&mut self, id: RequestId) {
@@ -73,6 +73,7 @@ const ROOMY: EngineArgs = EngineArgs {
     block_size: 16,
     num_gpu_blocks: 101,
     async_scheduling: false,
+    ..EngineArgs::DEFAULT
 };
 
 fn config(args: EngineArgs) -> EngineConfig {
@@ -103,7 +104,7 @@ fn serve(
                 break;
             }
             arrivals.next();
-            let request = Request { id: RequestId(id), prompt_tokens, output_tokens };
+            let request = Request::new(RequestId(id), prompt_tokens, output_tokens);
             server.advance(now, &mut log);
             server.submit(request, now, &mut log).unwrap();
         }
@@ -169,7 +170,7 @@ fn running_sequences_come_first_and_the_rest_of_the_budget_goes_to_prompts() {
 fn at_most_max_num_seqs_run_at_once() {
     let args = EngineArgs { max_num_seqs: 2, ..ROOMY };
     let log = run(args, &[OPENER, (10, 2), (10, 2), (10, 2)]);
-    let scheduled: Vec<_> = log.scheduled.iter().map(|(_, at)| at.as_seconds()).collect();
+    let scheduled: Vec<_> = log.scheduled.iter().map(|(_, at, _)| at.as_seconds()).collect();
     assert_eq!(scheduled, [0.0, OPEN, OPEN, OPEN + 1.02 + 1.0]);
 }
 
@@ -178,7 +179,8 @@ fn the_head_of_the_queue_blocks_those_behind_it() {
     // Ten usable blocks: request 1 takes 5, request 2 would need 6, request 3 would fit but waits.
     let args = EngineArgs { num_gpu_blocks: 11, max_model_len: 160, ..ROOMY };
     let log = run(args, &[OPENER, (70, 3), (90, 1), (10, 1)]);
-    let scheduled: Vec<_> = log.scheduled.iter().map(|&(id, at)| (id, at.as_seconds())).collect();
+    let scheduled: Vec<_> =
+        log.scheduled.iter().map(|&(id, at, _)| (id, at.as_seconds())).collect();
     let free = OPEN + 1.07 + 1.0 + 1.0;
     assert_eq!(scheduled, [(0, 0.0), (1, OPEN), (2, free), (3, free)]);
 }
@@ -190,7 +192,7 @@ fn preemption_evicts_the_youngest_keeps_its_output_and_lets_nobody_enter() {
     let args = EngineArgs { num_gpu_blocks: 5, max_model_len: 64, ..ROOMY };
     let log = run(args, &[OPENER, (31, 4), (31, 4), (1, 1)]);
     assert_eq!(log.preempted, [2]);
-    let scheduled: Vec<_> = log.scheduled.iter().map(|(id, _)| *id).collect();
+    let scheduled: Vec<_> = log.scheduled.iter().map(|(id, ..)| *id).collect();
     assert_eq!(scheduled, [0, 1, 2, 3]);
     // 62 prompt tokens; a decode; request 1 alone, twice (the step that preempted admits nobody,
     // and after it only one block is free); then request 2 finds the first of its blocks again,
@@ -211,11 +213,11 @@ fn output_is_cut_to_the_context_and_a_prompt_that_fills_it_is_refused() {
     let args = EngineArgs { max_model_len: 20, ..ROOMY };
     assert_eq!(run(args, &[(15, 100)]).end(0).1, 5);
 
-    let request = Request { id: RequestId(1), prompt_tokens: 20, output_tokens: 1 };
+    let request = Request::new(RequestId(1), 20, 1);
     let mut log = Log::default();
     let refused = Err(Rejection::PromptTooLong { prompt: 20, context: 20 });
     let mut engine = Engine::new(config(args), PLANT);
-    assert_eq!(engine.submit(request, Timestamp::ZERO, &mut log), refused);
+    assert_eq!(engine.submit(request.clone(), Timestamp::ZERO, &mut log), refused);
     let mut reference = Stepwise::new(config(args), PLANT);
     assert_eq!(reference.submit(request, Timestamp::ZERO, &mut log), refused);
 }
@@ -237,7 +239,7 @@ fn a_dead_engine_names_what_it_lost() {
     fn check(server: &mut impl ModelServer) {
         let mut log = Log::default();
         for id in 0..3 {
-            let request = Request { id: RequestId(id), prompt_tokens: 10, output_tokens: 2 };
+            let request = Request::new(RequestId(id), 10, 2);
             server.submit(request, Timestamp::ZERO, &mut log).unwrap();
         }
         server.advance(Timestamp::from_seconds(1.5), &mut log);
@@ -260,7 +262,7 @@ fn with_asynchronous_scheduling_an_arrival_waits_for_the_step_that_is_decided_al
     // That one is let in when the first ends, and computed when the second has ended.
     let args = EngineArgs { async_scheduling: true, ..ROOMY };
     let log = run_arrivals(args, &[(0.0, 10, 5), (0.5, 20, 2)]);
-    assert_eq!(log.scheduled[1], (1, Timestamp::from_seconds(1.01)));
+    assert_eq!(log.scheduled[1], (1, Timestamp::from_seconds(1.01), 0));
     assert_eq!(log.first[&1], Timestamp::from_seconds(1.01 + 1.0 + 1.02));
 }
 
@@ -277,7 +279,7 @@ fn with_asynchronous_scheduling_a_seat_is_taken_a_step_later() {
     // Request 1 is computed in the steps that end at 3.02 and 4.02; request 2, let in at 4.02, in
     // the one after the next.
     assert!((log.end(1).0 - 4.02).abs() < 1e-12);
-    assert_eq!(log.scheduled[2], (2, Timestamp::from_seconds(4.02)));
+    assert_eq!(log.scheduled[2], (2, Timestamp::from_seconds(4.02), 0));
     assert_eq!(log.first[&2], Timestamp::from_seconds(4.02 + 1.0 + 1.01));
 }
 
@@ -293,6 +295,7 @@ fn args() -> impl Strategy<Value = EngineArgs> {
                 block_size,
                 num_gpu_blocks: 1 + max_model_len.div_ceil(block_size) + spare,
                 async_scheduling,
+                ..EngineArgs::DEFAULT
             }
         },
     )
@@ -349,7 +352,7 @@ proptest! {
         fn die(server: &mut impl ModelServer, requests: &[(u32, u32)], death: u64) -> Vec<Lost> {
             let mut log = Log::default();
             for (id, &(prompt_tokens, output_tokens)) in (0..).zip(requests) {
-                let request = Request { id: RequestId(id), prompt_tokens, output_tokens };
+                let request = Request::new(RequestId(id), prompt_tokens, output_tokens);
                 server.advance(Timestamp::ZERO, &mut log);
                 server.submit(request, Timestamp::ZERO, &mut log).unwrap();
             }

@@ -16,6 +16,7 @@ fn fleet() -> Fleet {
         block_size: 10,
         num_gpu_blocks: 21,
         async_scheduling: false,
+        ..EngineArgs::DEFAULT
     };
     let plant = Linear {
         base: Seconds::new(1.0),
@@ -43,7 +44,7 @@ fn scale(fleet: &mut Fleet, desired: u32, at: f64) -> ScaleEffect {
 }
 
 fn load(fleet: &mut Fleet, replica: u32) {
-    let request = Request { id: RequestId(7), prompt_tokens: 10, output_tokens: 5 };
+    let request = Request::new(RequestId(7), 10, 5);
     let engine = &mut fleet.replica_mut(ReplicaIdx(replica)).engine;
     engine.submit(request, Timestamp::ZERO, &mut ()).unwrap();
 }

@@ -75,7 +75,7 @@ fn check_engine(engine: &str, [seqs, tokens, context, blocks]: [u32; 4]) {
         max_model_len: context,
         block_size: if engine.contains("blockSize") { 32 } else { 16 },
         num_gpu_blocks: blocks,
-        async_scheduling: true,
+        ..EngineArgs::DEFAULT
     };
     assert_eq!(variant.engine, EngineConfig::try_from(expected).unwrap(), "for {engine}");
 }

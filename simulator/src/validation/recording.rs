@@ -252,6 +252,7 @@ impl Meta {
             block_size,
             num_gpu_blocks,
             async_scheduling: self.async_scheduling(),
+            ..EngineArgs::DEFAULT
         })
     }
 }

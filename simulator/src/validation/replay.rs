@@ -56,11 +56,7 @@ pub fn replay(
         let queued = server.next_event().map_or(request.arrival, Timestamp::as_seconds);
         log.requests[id as usize].queued = queued;
         let RecordedRequest { prompt_tokens, output_tokens, .. } = *request;
-        server.submit(
-            Request { id: RequestId(id), prompt_tokens, output_tokens },
-            now,
-            &mut log,
-        )?;
+        server.submit(Request::new(RequestId(id), prompt_tokens, output_tokens), now, &mut log)?;
     }
     sample_until(server, &mut log, f64::INFINITY);
     while let Some(next) = server.next_event() {
@@ -81,7 +77,7 @@ struct Log {
 }
 
 impl Observer for Log {
-    fn scheduled(&mut self, _: RequestId, _: Timestamp) {}
+    fn scheduled(&mut self, _: RequestId, _: Timestamp, _: u32) {}
 
     fn preempted(&mut self, _: RequestId) {
         self.preemptions += 1;
@@ -117,6 +113,7 @@ mod tests {
             block_size: 16,
             num_gpu_blocks: 100,
             async_scheduling: false,
+            ..EngineArgs::DEFAULT
         };
         let plant = Linear {
             base: Seconds::new(1.0),

@@ -186,7 +186,7 @@ impl EngineLog<'_> {
 }
 
 impl Observer for EngineLog<'_> {
-    fn scheduled(&mut self, id: RequestId, at: Timestamp) {
+    fn scheduled(&mut self, id: RequestId, at: Timestamp, _: u32) {
         self.request(id).scheduled = Some(at);
     }
 

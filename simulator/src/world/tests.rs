@@ -44,6 +44,7 @@ fn setup(initial: u32, bounds: Bounds, requests: &[(f64, u32, u32)]) -> Setup {
         block_size: 16,
         num_gpu_blocks: 101,
         async_scheduling: false,
+        ..EngineArgs::DEFAULT
     };
     let variant = VariantSetup {
         variant: "v".parse().unwrap(),

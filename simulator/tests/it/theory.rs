@@ -51,6 +51,7 @@ fn one_slot(workload: Workload, seed: u64) -> Setup {
         block_size: 16,
         num_gpu_blocks: 10_000,
         async_scheduling: false,
+        ..EngineArgs::DEFAULT
     };
     let plant = Linear {
         base: STEP,

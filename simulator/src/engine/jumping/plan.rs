@@ -173,7 +173,8 @@ impl<P: StepTime> Engine<P> {
             debug_assert!(fits, "a chunk needs no more than the whole prompt");
             if !state.admitted {
                 state.admitted = true;
-                observer.scheduled(state.request.id, self.clock.timestamp());
+                let at = self.clock.timestamp();
+                observer.scheduled(state.request.id, at, state.computed);
             }
             self.waiting.pop_front();
             if let Some((left, count)) = taken_back {

@@ -64,7 +64,8 @@ impl<P: StepTime> Stepwise<P> {
             let state = &mut self.members[handle].state;
             if !state.admitted {
                 state.admitted = true;
-                observer.scheduled(state.request.id, self.clock.timestamp());
+                let at = self.clock.timestamp();
+                observer.scheduled(state.request.id, at, state.computed);
             }
             self.book(handle, chunk, plan);
         }

@@ -58,6 +58,7 @@ impl Resolver<'_> {
             block_size,
             num_gpu_blocks,
             async_scheduling: file.async_scheduling.unwrap_or(true),
+            ..EngineArgs::DEFAULT
         };
         let held = u32::try_from(args.kv_capacity_tokens()).unwrap_or(u32::MAX);
         args.max_model_len = file.max_model_len.unwrap_or(facts.max_model_len.min(held));

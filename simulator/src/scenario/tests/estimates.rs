@@ -44,7 +44,7 @@ fn a_pair_without_a_profile_is_estimated_if_one_asks() {
         max_model_len: 131_072,
         block_size: 16,
         num_gpu_blocks: 75_093,
-        async_scheduling: true,
+        ..EngineArgs::DEFAULT
     };
     assert_eq!(variant.engine, EngineConfig::try_from(expected).unwrap());
 
