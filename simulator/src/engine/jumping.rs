@@ -21,7 +21,7 @@ use super::{
     EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, RequestId,
     StepTime, Ticks, TokenGaps,
 };
-use cache::Cache;
+use cache::{Cache, Text};
 use decoding::Decoding;
 use flight::Flight;
 use member::{Member, Members, Running};
@@ -90,7 +90,7 @@ impl<P: StepTime> Engine<P> {
         let more = (booked + ended).saturating_sub(flight.booked);
         flight.booked = booked;
         if more > 0 {
-            let demand = self.decoding.block_demand(0, more);
+            let demand = self.decoding.block_demand(more);
             let fits = self.cache.allocate(u32::try_from(demand).unwrap_or(u32::MAX));
             debug_assert!(fits, "the run is longer than its blocks");
             self.decoding.advance(more);
@@ -172,9 +172,8 @@ impl<P: StepTime> Engine<P> {
     /// most.
     fn release(&mut self, handle: Handle, in_flight: u64, returns: bool) {
         let member = &mut self.members[handle];
-        let mut holding = std::mem::take(&mut member.holding);
-        self.cache.release(&mut holding, member.text(), member.known(in_flight), returns);
-        member.holding = holding;
+        let known = member.known(in_flight);
+        self.cache.release(&mut member.holding, Text::of(&member.state), known, returns);
     }
 
     /// Steps that have ended.

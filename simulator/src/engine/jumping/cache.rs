@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 
 use optimizer::units::Fraction;
 
-use super::super::{Content, EngineArgs};
+use super::super::sequence::Sequence;
+use super::super::{Content, EngineArgs, TextId};
 use super::texts::{Hold, NodeId, Piece, Place, StrandId, Texts};
 
 /// The KV cache of one replica.
@@ -339,13 +340,18 @@ impl Cache {
 /// What a sequence's text has in common with others'.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
-    pub(super) content: &'a Content,
-    pub(super) prompt_tokens: u32,
+    content: &'a Content,
+    prompt_tokens: u32,
 }
 
 impl<'a> Text<'a> {
+    pub(super) fn of(sequence: &'a Sequence) -> Self {
+        let request = &sequence.request;
+        Self { content: &request.content, prompt_tokens: request.prompt_tokens }
+    }
+
     /// The pieces of the prompt: the first token, the token behind the last, the name.
-    fn pieces(self) -> impl Iterator<Item = (u32, u32, super::super::TextId)> + use<'a> {
+    fn pieces(self) -> impl Iterator<Item = (u32, u32, TextId)> + use<'a> {
         let mut start = 0;
         self.content.segments().iter().filter_map(move |segment| {
             let from = start;
@@ -355,7 +361,7 @@ impl<'a> Text<'a> {
     }
 
     /// Where the output begins, and its name, if others can have the same text up to there.
-    fn tail(self) -> Option<(u32, super::super::TextId)> {
+    fn tail(self) -> Option<(u32, TextId)> {
         let named: u32 = self.content.segments().iter().map(|segment| segment.tokens).sum();
         let text = self.content.output.filter(|_| named >= self.prompt_tokens)?;
         Some((self.prompt_tokens, text))
