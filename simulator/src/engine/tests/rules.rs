@@ -66,7 +66,7 @@ fn a_watermark_keeps_blocks_for_those_that_run() {
     assert_eq!(log.scheduled[2].1, log.scheduled[1].1);
     // A watermark of 0.4 leaves 4 of 5 free blocks alone, so that two do not fit.
     let log = both(EngineArgs { watermark: Fraction::new(0.4), ..args }, &requests);
-    assert_eq!(log.scheduled[2].1.as_seconds(), log.end(1).0);
+    assert_eq!(log.scheduled[2].1, log.finished[1].1);
 }
 
 #[test]
