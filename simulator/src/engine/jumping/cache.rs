@@ -35,6 +35,9 @@ pub(super) struct Cache {
     /// Changes when a sequence that did not fit may fit.
     version: u64,
     found: Vec<Hold>,
+    /// How often somebody looked for what is computed of a sequence.
+    #[cfg(test)]
+    lookups: u64,
 }
 
 /// A run of free blocks.
@@ -88,6 +91,8 @@ impl Cache {
             events: 0,
             version: 0,
             found: Vec::new(),
+            #[cfg(test)]
+            lookups: 0,
         }
     }
 
@@ -106,6 +111,11 @@ impl Cache {
 
     pub(super) const fn version(&self) -> u64 {
         self.version
+    }
+
+    #[cfg(test)]
+    pub(super) const fn lookups(&self) -> u64 {
+        self.lookups
     }
 
     pub(super) fn usage(&self) -> Fraction {
@@ -147,6 +157,10 @@ impl Cache {
     /// Looks for what is computed already of a waiting sequence, in its first `most` blocks.
     /// [`Self::enter`] takes it.
     pub(super) fn find(&mut self, text: Text<'_>, own: &Holding, most: u32) -> Found {
+        #[cfg(test)]
+        {
+            self.lookups += 1;
+        }
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         let result = self.find_in(text, own, most, &mut found);
@@ -242,8 +256,8 @@ impl Cache {
     }
 
     /// Takes all blocks of a sequence back. Of its tokens the first `known` are computed and known,
-    /// so that the blocks that they fill can be found. `tail` names the text behind its prompt, if
-    /// it has a name; if not, only the sequence itself can find it again, and only if it `returns`.
+    /// so that the blocks that they fill can be found: by others, as far as its text has names, and
+    /// by itself, if it `returns`.
     pub(super) fn release(
         &mut self,
         holding: &mut Holding,

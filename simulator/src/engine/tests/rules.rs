@@ -93,6 +93,22 @@ fn a_full_queue_refuses() {
 }
 
 #[test]
+fn what_a_step_frees_is_free_when_it_ends_and_not_when_it_begins() {
+    fn check(server: &mut impl ModelServer) {
+        let mut log = Log::default();
+        server.submit(request(0, 10, 1, 0), Timestamp::ZERO, &mut log).unwrap();
+        server.advance(Timestamp::from_seconds(1.009), &mut log);
+        assert_eq!((server.num_running(), log.finished.len()), (1, 0));
+        assert_eq!(server.kv_usage(), Fraction::new(0.01));
+        server.advance(Timestamp::from_seconds(1.01), &mut log);
+        assert_eq!((server.num_running(), log.finished.len()), (0, 1));
+        assert_eq!(server.kv_usage(), Fraction::ZERO);
+    }
+    check(&mut Engine::new(config(ROOMY), PLANT));
+    check(&mut Stepwise::new(config(ROOMY), PLANT));
+}
+
+#[test]
 fn an_abort_frees_blocks_at_once_and_lets_the_step_run() {
     fn check(server: &mut impl ModelServer) {
         let mut log = Log::default();
