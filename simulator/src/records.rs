@@ -1,14 +1,23 @@
-//! What a run leaves behind: the facts, before anyone averages them.
+//! What a run leaves behind.
 //!
-//! [`Recording`] is written by the simulated world and read by everything that reports. It holds
-//! one [`RequestRecord`] for each request, one [`Sample`] for each variant at each sampling time,
-//! and one [`ScalingRecord`] for each decision that moved a replica count.
+//! [`Recording`] is written by the simulated world and read by everything that reports. It holds a
+//! [`Tally`] of the requests of each model, one [`Sample`] for each variant at each sampling time,
+//! and one [`ScalingRecord`] for each decision that moved a replica count. Beside that each request
+//! leaves one [`RequestRecord`], which is handed on as soon as all requests before it have ended,
+//! so that a run does not have to remember all of them.
+
+mod tally;
 
 use hdrhistogram::Histogram;
 use optimizer::decision::{Action, Reason};
 use optimizer::id::{AcceleratorId, ModelId, Namespace, VariantId};
 use optimizer::slo::Slo;
 use optimizer::units::{Gpus, HourlyCost, Replicas, Seconds, Timestamp};
+
+pub use tally::{
+    Binned, EXACT_BY_DEFAULT, Known, LATENCY_DIGITS, Latencies, RequestCounts, Tally,
+    latency_histogram,
+};
 
 /// Everything that was recorded in one run.
 #[derive(Debug)]
@@ -21,7 +30,7 @@ pub struct Recording {
     pub models: Vec<ModelRecord>,
     /// The variants; samples and decisions refer to them by position.
     pub variants: Vec<VariantRecord>,
-    /// Requests in the order of their arrival.
+    /// Requests in the order of their arrival, without those that were taken during the run.
     pub requests: Vec<RequestRecord>,
     /// Samples by time, and within one time by variant.
     pub samples: Vec<Sample>,
@@ -31,6 +40,35 @@ pub struct Recording {
     pub most_replicas: Replicas,
     /// When the run ended.
     pub end: Timestamp,
+}
+
+impl Recording {
+    /// Adds a request that has ended, or that the end of the run cuts off.
+    pub fn add(&mut self, request: RequestRecord) {
+        let model = &mut self.models[request.model];
+        model.tally.add(&request, request.meets(&model.slo));
+        if let (Some(variant), Outcome::Completed) = (request.variant, request.outcome) {
+            self.variants[variant].served += 1;
+        }
+        self.requests.push(request);
+    }
+
+    /// Requests of all models by outcome.
+    #[must_use]
+    pub fn counts(&self) -> RequestCounts {
+        let mut all = RequestCounts::default();
+        self.models.iter().for_each(|model| all += model.tally.counts);
+        all
+    }
+
+    /// All requests, added up.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut models = self.models.iter().map(|model| &model.tally);
+        let mut all = models.next().cloned().unwrap_or_default();
+        models.for_each(|tally| all += tally);
+        all
+    }
 }
 
 /// A model of the run.
@@ -45,6 +83,8 @@ pub struct ModelRecord {
     /// Inter-token latency in nanoseconds: one value for every output token after a request's
     /// first. Three significant digits, so a quantile is within 0.1 %.
     pub itl: Histogram<u64>,
+    /// Its requests.
+    pub tally: Tally,
 }
 
 /// A variant of the run.
@@ -64,6 +104,8 @@ pub struct VariantRecord {
     pub replica_time: Seconds,
     /// The most replicas that existed at once, those that start or drain included.
     pub most_replicas: Replicas,
+    /// Requests that it completed.
+    pub served: u64,
 }
 
 /// How a request ended.

@@ -30,7 +30,7 @@ mod files;
 #[cfg(test)]
 mod sample;
 
-pub use files::{ResultsError, write, write_run_info};
+pub use files::{RequestsFile, ResultsError, write, write_run_info};
 pub use report::ReportInput;
 pub use run_info::RunInfo;
 pub use summary::Summary;

@@ -32,8 +32,10 @@ pub struct Setup {
     pub duration: Option<Seconds>,
     /// The run ends this long after the last arrival, whatever is still in flight.
     pub drain_limit: Seconds,
-    /// The time between samples of the recorded series.
+    /// The time between samples of the recorded series; in a very long run, at first.
     pub sample_interval: Seconds,
+    /// Whether percentiles are exact, however many requests come.
+    pub exact_percentiles: bool,
 }
 
 /// A model and those who use it.

@@ -19,7 +19,7 @@ use crate::engine::{ModelServer, Request, RequestId};
 use crate::event::Event;
 use crate::fleet::{Fleet, ReplicaIdx, State};
 use crate::kernel::{Agenda, EventKey, Pause, Process, run};
-use crate::records::{Outcome, Recording};
+use crate::records::{Outcome, Recording, RequestRecord};
 use crate::setup::Setup;
 use crate::workload::Arrival;
 
@@ -38,9 +38,9 @@ pub struct Progress {
     /// The simulated time.
     pub now: Timestamp,
     /// Requests that arrived.
-    pub arrived: usize,
+    pub arrived: u64,
     /// Requests that ended, in whatever way.
-    pub ended: usize,
+    pub ended: u64,
 }
 
 impl Simulation {
@@ -64,7 +64,20 @@ impl Simulation {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let arrived = self.world.recorder.arrived();
-        Progress { now: self.agenda.now(), arrived, ended: arrived - self.world.in_flight }
+        let ended = arrived - self.world.in_flight as u64;
+        Progress { now: self.agenda.now(), arrived, ended }
+    }
+
+    /// What was recorded so far: names and targets, and what has been counted.
+    #[must_use]
+    pub fn recording(&self) -> &Recording {
+        self.world.recorder.recording()
+    }
+
+    /// Takes the requests that have ended since this was asked last, in the order of their arrival,
+    /// so that the run does not have to remember them. One that ended waits for those before it.
+    pub fn take_requests(&mut self) -> Vec<RequestRecord> {
+        self.world.recorder.take_requests()
     }
 
     /// Runs to the end and returns what was recorded.
@@ -346,7 +359,7 @@ impl World {
         self.advance_all(now);
         let gateways: Vec<_> = self.gateways.iter().map(Gateway::report).collect();
         self.recorder.sample(now, &self.fleet, &gateways);
-        agenda.schedule(now + self.setup.sample_interval, Event::Sample);
+        agenda.schedule(now + self.recorder.sample_interval(), Event::Sample);
     }
 
     /// Once no more requests come, the run ends with the last one in flight, or with the duration

@@ -39,7 +39,7 @@ impl Bar {
             "{} of {} · {} requests · {speed_up:.0}× real time",
             clock(now),
             clock(self.length.value()),
-            HumanCount(progress.arrived as u64),
+            HumanCount(progress.arrived),
         ));
     }
 

@@ -11,9 +11,8 @@ use optimizer::units::{Fraction, Seconds, Timestamp};
 use super::progress::Bar;
 use super::{EXIT_CODES, Failure, has_color, print};
 use crate::records::Recording;
-use crate::results::{self, ReportInput, RunInfo, Summary};
+use crate::results::{self, ReportInput, RequestsFile, RunInfo, Summary};
 use crate::scenario::{Overrides, Scenario};
-use crate::setup::Setup;
 use crate::world::Simulation;
 
 /// Run a scenario in simulated time, print its results and write them to a folder.
@@ -46,6 +45,9 @@ pub(super) struct SimulateArgs {
     /// Fail with exit code 3 when a smaller share of the requests, from 0 to 1, met their targets.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     min_attainment: Option<Fraction>,
+    /// Write no requests.parquet, which has a row for every request.
+    #[arg(long)]
+    no_requests: bool,
     /// Print nothing but problems.
     #[arg(long, short)]
     quiet: bool,
@@ -82,7 +84,14 @@ impl SimulateArgs {
         }
 
         let began = wall_clock();
-        let recording = simulate(setup, length, &Bar::new(length, self.quiet))?;
+        let simulation = Simulation::new(setup).context("cannot build the simulated world")?;
+        let mut requests = None;
+        if !self.no_requests {
+            let file = RequestsFile::create(&out, simulation.recording());
+            requests = Some(file.map_err(anyhow::Error::new)?);
+        }
+        let bar = Bar::new(length, self.quiet);
+        let recording = run_to_end(simulation, length, &bar, requests.as_mut())?;
         let wall = Seconds::new(began.elapsed().as_secs_f64());
 
         let summary = Summary::of(&recording);
@@ -97,6 +106,9 @@ impl SimulateArgs {
             version: Some(VERSION),
         };
         let mut files = results::write(&out, &input).map_err(anyhow::Error::new)?;
+        if let Some(requests) = requests {
+            files.push(requests.finish().map_err(anyhow::Error::new)?);
+        }
         let mut info = RunInfo::new(VERSION, &summary, wall);
         info.command = std::env::args().collect();
         info.scenario_file = Some(file);
@@ -118,17 +130,26 @@ impl SimulateArgs {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Runs to the end, in slices of simulated time that let the bar move.
-fn simulate(setup: Setup, length: Seconds, bar: &Bar) -> anyhow::Result<Recording> {
-    let mut simulation = Simulation::new(setup).context("cannot build the simulated world")?;
+/// Runs to the end, in slices of simulated time that let the bar move and the requests that have
+/// ended go to their file.
+fn run_to_end(
+    mut simulation: Simulation,
+    length: Seconds,
+    bar: &Bar,
+    mut requests: Option<&mut RequestsFile>,
+) -> anyhow::Result<Recording> {
+    let mut put_away = |ended| requests.as_mut().map_or(Ok(()), |file| file.append(ended));
     let slice = Seconds::new((length.value() / SLICES).max(1.0));
     let mut horizon = Timestamp::ZERO + slice;
     while !simulation.run_until(horizon) {
         bar.show(&simulation.progress());
+        put_away(simulation.take_requests())?;
         horizon += slice;
     }
     bar.clear();
-    Ok(simulation.finish())
+    let mut recording = simulation.finish();
+    put_away(std::mem::take(&mut recording.requests))?;
+    Ok(recording)
 }
 
 /// Slices of a run: enough for the bar to move smoothly, too few to cost anything.

@@ -336,7 +336,7 @@ mod tests {
         };
         let config = args.try_into().expect("the arguments are valid");
         let mut engine = Engine::new(config, plant);
-        let mut submit = |engine: &mut Engine<_>, id, prompt| {
+        let submit = |engine: &mut Engine<_>, id, prompt| {
             let request = Request::new(RequestId(id), prompt, 3);
             engine.submit(request, Timestamp::ZERO, &mut ()).expect("the prompt fits");
         };

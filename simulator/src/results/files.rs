@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::decisions::write_jsonl;
-use super::parquet::{write_requests, write_timeseries};
+use super::parquet::{RequestsWriter, write_timeseries};
 use super::plot::Figure;
 use super::report::{self, ReportInput};
 use super::run_info::RunInfo;
+use crate::records::{Recording, RequestRecord};
 
 /// A file of the results cannot be written.
 #[derive(Debug, Error)]
@@ -24,8 +25,69 @@ pub struct ResultsError {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
-/// Writes all files of a run but `run.json` to `dir`, which is made if it is not there, and returns
-/// their paths in the order of writing. Files of an earlier run are replaced.
+/// `requests.parquet`, written while the run goes on. It stands in its place once it is finished.
+#[derive(Debug)]
+pub struct RequestsFile {
+    path: PathBuf,
+    partial: PathBuf,
+    writer: Option<RequestsWriter<BufWriter<File>>>,
+}
+
+impl RequestsFile {
+    /// Begins the file in `dir`, which is made if it is not there. `recording` has the models and
+    /// variants of the run.
+    ///
+    /// # Errors
+    ///
+    /// [`ResultsError`] when it cannot be written.
+    pub fn create(dir: &Path, recording: &Recording) -> Result<Self, ResultsError> {
+        make(dir)?;
+        let (partial, path) = (dir.join(".partial-requests.parquet"), dir.join(REQUESTS));
+        let mut file = Self { path, partial, writer: None };
+        let opened = File::create(&file.partial).map_err(|error| file.failed(error))?;
+        let writer = RequestsWriter::new(recording, BufWriter::new(opened));
+        file.writer = Some(writer.map_err(|error| file.failed(error))?);
+        Ok(file)
+    }
+
+    /// Adds requests, in the order of arrival.
+    ///
+    /// # Errors
+    ///
+    /// [`ResultsError`] when they cannot be written.
+    pub fn append(&mut self, requests: Vec<RequestRecord>) -> Result<(), ResultsError> {
+        let appended = self.writer.as_mut().map_or(Ok(()), |writer| writer.append(requests));
+        appended.map_err(|error| self.failed(error))
+    }
+
+    /// Ends the file, moves it to its place and returns its path.
+    ///
+    /// # Errors
+    ///
+    /// [`ResultsError`] when it cannot be written or moved.
+    pub fn finish(mut self) -> Result<PathBuf, ResultsError> {
+        let finished = self.writer.take().map_or(Ok(()), RequestsWriter::finish);
+        finished.map_err(|error| self.failed(error))?;
+        fs::rename(&self.partial, &self.path).map_err(|error| self.failed(error))?;
+        Ok(self.path.clone())
+    }
+
+    fn failed(&self, error: impl Error + Send + Sync + 'static) -> ResultsError {
+        ResultsError { path: self.path.clone(), source: error.into() }
+    }
+}
+
+impl Drop for RequestsFile {
+    fn drop(&mut self) {
+        // There is nothing left of a finished file, and half a file has no use.
+        let _ = fs::remove_file(&self.partial);
+    }
+}
+
+const REQUESTS: &str = "requests.parquet";
+
+/// Writes all files of a run but `run.json` and `requests.parquet` to `dir`, which is made if it is
+/// not there, and returns their paths in the order of writing. Files of an earlier run are replaced.
 ///
 /// # Errors
 ///
@@ -37,9 +99,6 @@ pub fn write(dir: &Path, input: &ReportInput<'_>) -> Result<Vec<PathBuf>, Result
     let timeline = Figure::timeline(recording, input.kv_threshold);
     Ok(vec![
         whole(dir, "summary.json", |path| json(path, input.summary))?,
-        whole(dir, "requests.parquet", |path| {
-            stream(path, |out| Ok(write_requests(recording, out)?))
-        })?,
         whole(dir, "timeseries.parquet", |path| {
             stream(path, |out| Ok(write_timeseries(recording, out)?))
         })?,
@@ -111,8 +170,8 @@ mod tests {
     use crate::results::summary::Summary;
 
     const NAMES: [&str; 9] = [
-        "summary.json",
         "requests.parquet",
+        "summary.json",
         "timeseries.parquet",
         "decisions.jsonl",
         "latency.svg",
@@ -134,7 +193,11 @@ mod tests {
             kv_threshold: None,
             version: None,
         };
-        write(dir, &input)
+        let mut requests = RequestsFile::create(dir, &recording)?;
+        requests.append(recording.requests.clone())?;
+        let mut files = vec![requests.finish()?];
+        files.extend(write(dir, &input)?);
+        Ok(files)
     }
 
     #[test]

@@ -4,12 +4,15 @@
 //! `summary.json`. A value that does not exist is null. The bytes are a function of the recording:
 //! compression, page and row-group size are fixed here, and threads change nothing.
 
+use std::fmt;
 use std::io::Write;
 
+use optimizer::slo::Slo;
 use optimizer::units::Seconds;
 use polars::error::PolarsResult;
 use polars::prelude::{
-    Column, DataFrame, NamedFrom, ParquetCompression, ParquetWriter, Series, StatisticsOptions,
+    BatchedWriter, Column, DataFrame, NamedFrom, ParquetCompression, ParquetWriter, Series,
+    StatisticsOptions,
 };
 
 use super::labels::{model_key, variant_key};
@@ -21,13 +24,80 @@ const ROW_GROUP: usize = 1 << 17;
 /// Bytes of a data page, before compression.
 const DATA_PAGE: usize = 1 << 20;
 
-/// Writes one row for each request, in the order of arrival.
-///
-/// # Errors
-///
-/// What polars returns; above all errors of `out`.
-pub fn write_requests(recording: &Recording, out: impl Write) -> PolarsResult<()> {
-    write(requests(recording)?, out, true)
+/// Writes one row for each request, as they come, a row group at a time.
+pub struct RequestsWriter<W: Write> {
+    names: Names,
+    /// Rows of the group that is not full yet.
+    rows: Vec<RequestRecord>,
+    writer: BatchedWriter<W>,
+}
+
+impl<W: Write> RequestsWriter<W> {
+    /// For the requests of a run, of which `recording` has the models and variants.
+    ///
+    /// # Errors
+    ///
+    /// What polars returns; above all errors of `out`.
+    pub fn new(recording: &Recording, out: W) -> PolarsResult<Self> {
+        let names = Names::of(recording);
+        let schema = requests(&names, &[])?.schema().clone();
+        let writer = writer(out, true).batched(&schema)?;
+        Ok(Self { names, rows: Vec::new(), writer })
+    }
+
+    /// Adds requests, in the order of arrival.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn append(&mut self, requests: Vec<RequestRecord>) -> PolarsResult<()> {
+        for request in requests {
+            self.rows.push(request);
+            if self.rows.len() == ROW_GROUP {
+                self.write_group()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes what is left, and the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::new`].
+    pub fn finish(mut self) -> PolarsResult<()> {
+        if !self.rows.is_empty() {
+            self.write_group()?;
+        }
+        self.writer.finish()?;
+        Ok(())
+    }
+
+    fn write_group(&mut self) -> PolarsResult<()> {
+        self.writer.write_batch(&requests(&self.names, &self.rows)?)?;
+        self.rows.clear();
+        Ok(())
+    }
+}
+
+impl<W: Write> fmt::Debug for RequestsWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestsWriter").field("rows", &self.rows.len()).finish_non_exhaustive()
+    }
+}
+
+/// What rows call models and variants, and the targets of the models.
+struct Names {
+    models: Vec<(String, Slo)>,
+    variants: Vec<String>,
+}
+
+impl Names {
+    fn of(recording: &Recording) -> Self {
+        let models = model_keys(recording).into_iter();
+        let models = models.zip(recording.models.iter().map(|model| model.slo)).collect();
+        Self { models, variants: variant_keys(recording) }
+    }
 }
 
 /// Writes one row for each variant at each sampling time.
@@ -40,32 +110,32 @@ pub fn write_timeseries(recording: &Recording, out: impl Write) -> PolarsResult<
 }
 
 fn write(mut frame: DataFrame, out: impl Write, parallel: bool) -> PolarsResult<()> {
+    writer(out, parallel).finish(&mut frame)?;
+    Ok(())
+}
+
+fn writer<W: Write>(out: W, parallel: bool) -> ParquetWriter<W> {
     ParquetWriter::new(out)
         .with_compression(ParquetCompression::Zstd(None))
         .with_statistics(StatisticsOptions::default())
         .with_row_group_size(Some(ROW_GROUP))
         .with_data_page_size(Some(DATA_PAGE))
         .set_parallel(parallel)
-        .finish(&mut frame)?;
-    Ok(())
 }
 
-fn requests(recording: &Recording) -> PolarsResult<DataFrame> {
-    let models = model_keys(recording);
-    let variants = variant_keys(recording);
-    let rows = &recording.requests;
+fn requests(Names { models, variants }: &Names, rows: &[RequestRecord]) -> PolarsResult<DataFrame> {
     let seconds = |span: fn(&RequestRecord) -> Option<Seconds>| {
         rows.iter().map(|row| span(row).map(Seconds::value)).collect::<Vec<_>>()
     };
     let count = |count: fn(&RequestRecord) -> u32| rows.iter().map(count).collect::<Vec<_>>();
     let queue = |row: &RequestRecord| row.scheduled.map(|at| at.since(row.arrival));
     let variant = |row: &RequestRecord| row.variant.map(|idx| variants[idx].as_str());
-    let met = |row: &RequestRecord| row.meets(&recording.models[row.model].slo);
+    let met = |row: &RequestRecord| row.meets(&models[row.model].1);
     DataFrame::new(
         rows.len(),
         vec![
             column("arrival_s", rows.iter().map(|r| r.arrival.as_seconds()).collect::<Vec<_>>()),
-            column("model", rows.iter().map(|r| models[r.model].as_str()).collect::<Vec<_>>()),
+            column("model", rows.iter().map(|r| models[r.model].0.as_str()).collect::<Vec<_>>()),
             column("variant", rows.iter().map(variant).collect::<Vec<_>>()),
             column("replica", rows.iter().map(|r| r.replica).collect::<Vec<_>>()),
             column("prompt_tokens", count(|r| r.prompt_tokens)),
@@ -144,6 +214,23 @@ mod tests {
         bytes
     }
 
+    /// Requests that come so many at a time.
+    fn streamed(recording: &Recording, at_a_time: usize) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut writer = RequestsWriter::new(recording, &mut bytes).unwrap();
+        for requests in recording.requests.chunks(at_a_time) {
+            writer.append(requests.to_vec()).unwrap();
+        }
+        writer.finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn how_many_come_at_a_time_changes_nothing() {
+        let recording = sample::recording(Shape::HALF_HOUR);
+        assert!(streamed(&recording, 4000) == streamed(&recording, 7));
+    }
+
     fn read(bytes: Vec<u8>) -> DataFrame {
         ParquetReader::new(Cursor::new(bytes)).finish().unwrap()
     }
@@ -152,9 +239,10 @@ mod tests {
     fn the_same_recording_gives_the_same_bytes_on_one_thread_or_many() {
         let shape = Shape { models: 2, variants: 3, ..Shape::HALF_HOUR };
         let (one, other) = (sample::recording(shape), sample::recording(shape));
-        let first = bytes(requests(&one).unwrap(), true);
-        assert!(first == bytes(requests(&other).unwrap(), true));
-        assert!(first == bytes(requests(&one).unwrap(), false));
+        let frame = |recording| requests(&Names::of(recording), &recording.requests).unwrap();
+        let first = bytes(frame(&one), true);
+        assert!(first == bytes(frame(&other), true));
+        assert!(first == bytes(frame(&one), false));
         let first = bytes(timeseries(&one).unwrap(), true);
         assert!(first == bytes(timeseries(&other).unwrap(), true));
         assert!(first == bytes(timeseries(&one).unwrap(), false));
@@ -164,7 +252,7 @@ mod tests {
     fn what_is_read_back_is_what_was_recorded() {
         let shape = Shape { models: 2, variants: 3, ..Shape::HALF_HOUR };
         let recording = sample::recording(shape);
-        let frame = read(bytes(requests(&recording).unwrap(), true));
+        let frame = read(streamed(&recording, 300));
         assert_eq!(frame.height(), recording.requests.len());
         let ttft = frame.column("ttft_s").unwrap().f64().unwrap();
         let variant = frame.column("variant").unwrap().str().unwrap();
@@ -192,7 +280,7 @@ mod tests {
             let names = frame.get_column_names_owned();
             names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
         };
-        let frame = read(bytes(requests(&recording).unwrap(), true));
+        let frame = read(streamed(&recording, 1));
         assert_eq!(frame.height(), 0);
         assert_eq!(
             columns(frame),

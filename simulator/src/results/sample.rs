@@ -6,7 +6,7 @@ use optimizer::slo::Slo;
 use optimizer::units::{Fraction, Gpus, HourlyCost, Replicas, Seconds, Timestamp};
 
 use crate::records::{
-    ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, VariantRecord,
+    ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, Tally, VariantRecord,
 };
 
 /// The size of a made-up run.
@@ -43,7 +43,7 @@ pub(super) fn recording(shape: Shape) -> Recording {
                 itl.record(nanos(tpot * dice.spread(0.35))).unwrap();
             }
         }
-        recording.requests.push(request);
+        recording.add(request);
     }
     if shape.variants > 0 {
         fleet(&mut dice, shape, &mut recording);
@@ -63,6 +63,7 @@ pub(super) fn empty(shape: Shape) -> Recording {
             tpot: Seconds::from_millis(45.0 + 10.0 * idx as f64),
         },
         itl: Histogram::new(3).unwrap(),
+        tally: Tally::default(),
     });
     let variants = (0..shape.variants).map(|idx| {
         let (gpu, price) = [("H100", 8.0), ("A100", 3.5), ("L40S", 1.25)][idx % 3];
@@ -75,6 +76,7 @@ pub(super) fn empty(shape: Shape) -> Recording {
             cost: HourlyCost::new(price),
             replica_time: Seconds::ZERO,
             most_replicas: Replicas::ZERO,
+            served: 0,
         }
     });
     Recording {

@@ -4,7 +4,6 @@
 //! version of the program is in it, so that two summaries are equal when the runs are.
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
 
 use hdrhistogram::Histogram;
 use optimizer::units::Seconds;
@@ -12,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::labels::{model_key, variant_key};
 use super::stats::LatencyStats;
-use crate::records::{Outcome, Recording, RequestRecord, VariantRecord};
+use crate::records::{Recording, RequestCounts, Tally, VariantRecord, latency_histogram};
 
 /// The run in numbers. Names that end in `_s` are seconds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -49,21 +48,6 @@ pub struct Summary {
     pub models: BTreeMap<String, ModelSummary>,
     /// The variants, by `namespace/variant`.
     pub variants: BTreeMap<String, VariantSummary>,
-}
-
-/// Requests by outcome.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RequestCounts {
-    /// All that arrived: the sum of the others.
-    pub arrived: u64,
-    /// All their tokens were produced.
-    pub completed: u64,
-    /// Refused on arrival.
-    pub rejected: u64,
-    /// Lost with their replica.
-    pub failed: u64,
-    /// Unfinished when the run ended.
-    pub in_flight: u64,
 }
 
 /// The four latencies; each is `None` when no request has it.
@@ -143,20 +127,13 @@ impl Summary {
     #[must_use]
     pub fn of(recording: &Recording) -> Self {
         let span = Span(recording.end.as_seconds());
-        let mut all = Tally::default();
-        let mut by_model: Vec<Tally> = recording.models.iter().map(|_| Tally::default()).collect();
-        for request in &recording.requests {
-            let meets = request.meets(&recording.models[request.model].slo);
-            all.add(request, meets);
-            by_model[request.model].add(request, meets);
-        }
+        let all = recording.tally();
         let itl = merged(recording.models.iter().map(|model| &model.itl));
         let variants: BTreeMap<_, _> = recording
             .variants
             .iter()
-            .enumerate()
-            .map(|(idx, variant)| {
-                (variant_key(recording, variant), VariantSummary::of(recording, idx, variant, span))
+            .map(|variant| {
+                (variant_key(recording, variant), VariantSummary::of(recording, variant, span))
             })
             .collect();
         let replica_time: Seconds = recording.variants.iter().map(|v| v.replica_time).sum();
@@ -172,7 +149,7 @@ impl Summary {
                 output_tokens_per_s: span.rate(all.output_tokens as f64),
             },
             preemptions: all.preemptions,
-            latency: all.latency(&itl),
+            latency: Latency::of(&all, &itl),
             gpu_hours: total(recording.variants.iter().map(gpu_hours)),
             cost: total(recording.variants.iter().map(|v| v.cost * v.replica_time)),
             replicas: ReplicaStats {
@@ -183,8 +160,8 @@ impl Summary {
             models: recording
                 .models
                 .iter()
-                .zip(by_model)
-                .map(|(model, tally)| {
+                .map(|model| {
+                    let tally = &model.tally;
                     let summary = ModelSummary {
                         slo: SloTargets {
                             ttft_s: model.slo.ttft.value(),
@@ -192,7 +169,7 @@ impl Summary {
                         },
                         requests: tally.counts,
                         slo_attainment: tally.attainment(),
-                        latency: tally.latency(&model.itl),
+                        latency: Latency::of(tally, &model.itl),
                     };
                     (model_key(model), summary)
                 })
@@ -203,11 +180,7 @@ impl Summary {
 }
 
 impl VariantSummary {
-    fn of(recording: &Recording, idx: usize, variant: &VariantRecord, span: Span) -> Self {
-        let served = recording
-            .requests
-            .iter()
-            .filter(|r| r.variant == Some(idx) && r.outcome == Outcome::Completed);
+    fn of(recording: &Recording, variant: &VariantRecord, span: Span) -> Self {
         Self {
             model: model_key(&recording.models[variant.model]),
             accelerator: variant.accelerator.to_string(),
@@ -217,7 +190,7 @@ impl VariantSummary {
             },
             gpu_hours: gpu_hours(variant),
             cost: variant.cost * variant.replica_time,
-            requests_served: served.count() as u64,
+            requests_served: variant.served,
         }
     }
 }
@@ -232,40 +205,13 @@ impl Span {
     }
 }
 
-/// What is added up over requests.
-#[derive(Debug, Default)]
-struct Tally {
-    counts: RequestCounts,
-    met: u64,
-    output_tokens: u64,
-    preemptions: u64,
-    ttft: Vec<f64>,
-    tpot: Vec<f64>,
-    e2e: Vec<f64>,
-}
-
-impl Tally {
-    fn add(&mut self, request: &RequestRecord, meets: bool) {
-        self.counts += request.outcome;
-        self.met += u64::from(meets);
-        self.output_tokens += u64::from(request.generated_tokens);
-        self.preemptions += u64::from(request.preemptions);
-        self.ttft.extend(request.ttft().map(Seconds::value));
-        self.tpot.extend(request.tpot().map(Seconds::value));
-        self.e2e.extend(request.e2e().map(Seconds::value));
-    }
-
-    fn attainment(&self) -> Option<f64> {
-        let arrived = self.counts.arrived;
-        (arrived > 0).then(|| self.met as f64 / arrived as f64)
-    }
-
-    fn latency(mut self, itl: &Histogram<u64>) -> Latency {
-        Latency {
-            ttft_s: LatencyStats::of(&mut self.ttft),
-            tpot_s: LatencyStats::of(&mut self.tpot),
+impl Latency {
+    fn of(tally: &Tally, itl: &Histogram<u64>) -> Self {
+        Self {
+            ttft_s: LatencyStats::of_latencies(&tally.ttft),
+            tpot_s: LatencyStats::of_latencies(&tally.tpot),
             itl_s: LatencyStats::of_nanos(itl),
-            e2e_s: LatencyStats::of(&mut self.e2e),
+            e2e_s: LatencyStats::of_latencies(&tally.e2e),
         }
     }
 }
@@ -274,18 +220,6 @@ impl RequestCounts {
     /// What did not complete, with a name for each way.
     pub(super) fn lost(self) -> [(u64, &'static str); 3] {
         [(self.rejected, "rejected"), (self.failed, "failed"), (self.in_flight, "in flight")]
-    }
-}
-
-impl AddAssign<Outcome> for RequestCounts {
-    fn add_assign(&mut self, outcome: Outcome) {
-        self.arrived += 1;
-        *match outcome {
-            Outcome::Completed => &mut self.completed,
-            Outcome::Rejected => &mut self.rejected,
-            Outcome::Failed => &mut self.failed,
-            Outcome::InFlight => &mut self.in_flight,
-        } += 1;
     }
 }
 
@@ -299,7 +233,7 @@ fn total(values: impl Iterator<Item = f64>) -> f64 {
 }
 
 fn merged<'a>(histograms: impl Iterator<Item = &'a Histogram<u64>>) -> Histogram<u64> {
-    let mut all = Histogram::new(3).expect("three digits are supported");
+    let mut all = latency_histogram();
     for histogram in histograms {
         all.add(histogram).expect("a histogram that resizes itself holds every value");
     }

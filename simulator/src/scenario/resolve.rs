@@ -88,6 +88,7 @@ impl Resolver<'_> {
             duration: file.duration,
             drain_limit: file.drain_limit,
             sample_interval: file.sample_interval,
+            exact_percentiles: file.exact_percentiles,
         };
         let mut length = file.duration.unwrap_or(Seconds::ZERO);
         for idx in 0..file.models.len() {

@@ -1,5 +1,7 @@
 //! Writes down what happens.
 
+use std::collections::VecDeque;
+
 use hdrhistogram::Histogram;
 use optimizer::VariantDecision;
 use optimizer::units::{Replicas, Seconds, Timestamp, Tokens};
@@ -8,7 +10,8 @@ use crate::control::GatewayState;
 use crate::engine::{ModelServer, Observer, RequestId, Ticks, TokenGaps};
 use crate::fleet::Fleet;
 use crate::records::{
-    ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, VariantRecord,
+    EXACT_BY_DEFAULT, ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, Tally,
+    VariantRecord, latency_histogram,
 };
 use crate::setup::Setup;
 use crate::workload::Arrival;
@@ -17,6 +20,8 @@ use crate::workload::Arrival;
 #[derive(Debug)]
 pub(super) struct Recorder {
     recording: Recording,
+    window: Window,
+    sampling: Sampling,
     /// Time and arrivals of each model at the last sample.
     last_sample: Timestamp,
     last_arrived: Vec<u64>,
@@ -24,11 +29,13 @@ pub(super) struct Recorder {
 
 impl Recorder {
     pub(super) fn new(setup: &Setup) -> Self {
+        let exact = if setup.exact_percentiles { usize::MAX } else { EXACT_BY_DEFAULT };
         let models = setup.models.iter().map(|model| ModelRecord {
             model: model.model.clone(),
             namespace: model.namespace.clone(),
             slo: model.slo,
-            itl: Histogram::new(ITL_DIGITS).expect("three digits are within the library's range"),
+            itl: latency_histogram(),
+            tally: Tally::with_exact(exact),
         });
         let variants = setup.variants.iter().map(|variant| VariantRecord {
             variant: variant.variant.clone(),
@@ -38,8 +45,11 @@ impl Recorder {
             cost: variant.cost,
             replica_time: Seconds::ZERO,
             most_replicas: Replicas::ZERO,
+            served: 0,
         });
         Self {
+            window: Window::default(),
+            sampling: Sampling::new(setup.sample_interval),
             recording: Recording {
                 scenario: setup.name.clone(),
                 seed: setup.seed,
@@ -56,13 +66,21 @@ impl Recorder {
         }
     }
 
-    pub(super) fn arrived(&self) -> usize {
-        self.recording.requests.len()
+    /// What was recorded so far.
+    pub(super) fn recording(&self) -> &Recording {
+        &self.recording
     }
 
+    pub(super) fn arrived(&self) -> u64 {
+        self.window.first + self.window.requests.len() as u64
+    }
+
+    /// Notes a request that arrives, and lets go of the oldest that have ended.
     pub(super) fn arrival(&mut self, now: Timestamp, model: usize, arrival: Arrival) -> RequestId {
-        let id = u32::try_from(self.recording.requests.len());
-        self.recording.requests.push(RequestRecord {
+        while let Some(ended) = self.window.pop_ended() {
+            self.recording.add(ended);
+        }
+        self.window.push(RequestRecord {
             model,
             variant: None,
             replica: None,
@@ -75,18 +93,22 @@ impl Recorder {
             end: None,
             preemptions: 0,
             outcome: Outcome::InFlight,
-        });
-        RequestId(id.expect("fewer than 2^32 requests in a recorded run"))
+        })
+    }
+
+    /// The requests that ended and were not taken before, in the order of their arrival.
+    pub(super) fn take_requests(&mut self) -> Vec<RequestRecord> {
+        std::mem::take(&mut self.recording.requests)
     }
 
     pub(super) fn request_mut(&mut self, id: RequestId) -> &mut RequestRecord {
-        &mut self.recording.requests[id.0 as usize]
+        self.window.get_mut(id)
     }
 
     /// Where an engine of `model` writes.
     pub(super) fn log(&mut self, model: usize) -> EngineLog<'_> {
         EngineLog {
-            requests: &mut self.recording.requests,
+            requests: &mut self.window,
             itl: &mut self.recording.models[model].itl,
             finished: 0,
         }
@@ -141,10 +163,16 @@ impl Recorder {
                 arrival_rate: if elapsed > 0.0 { arrivals as f64 / elapsed } else { 0.0 },
             });
         }
+        self.sampling.add(&mut self.recording.samples, self.recording.variants.len());
         self.last_sample = now;
         for (last, gateway) in self.last_arrived.iter_mut().zip(gateways) {
             *last = gateway.arrived;
         }
+    }
+
+    /// The time from one sample to the next.
+    pub(super) fn sample_interval(&self) -> Seconds {
+        self.sampling.interval
     }
 
     /// Notes how many replicas exist, in case there were never as many.
@@ -163,17 +191,92 @@ impl Recorder {
         for (idx, variant) in self.recording.variants.iter_mut().enumerate() {
             variant.replica_time = fleet.replica_time(idx, end);
         }
+        for request in self.window.requests {
+            self.recording.add(request);
+        }
         self.recording
     }
 }
 
-/// Significant digits of the inter-token histogram: quantiles within 0.1 %.
-const ITL_DIGITS: u8 = 3;
+/// The requests from the oldest in flight on, in the order of their arrival.
+///
+/// A request is named by its number in the whole run. The names wrap around, long after the request
+/// that had one before has gone.
+#[derive(Debug, Default)]
+struct Window {
+    /// The number of the first.
+    first: u64,
+    requests: VecDeque<RequestRecord>,
+}
+
+impl Window {
+    fn push(&mut self, request: RequestRecord) -> RequestId {
+        let number = self.first + self.requests.len() as u64;
+        self.requests.push_back(request);
+        RequestId(wrapped(number))
+    }
+
+    fn get_mut(&mut self, RequestId(name): RequestId) -> &mut RequestRecord {
+        &mut self.requests[name.wrapping_sub(wrapped(self.first)) as usize]
+    }
+
+    /// Takes out the first, if it has ended.
+    fn pop_ended(&mut self) -> Option<RequestRecord> {
+        let ended = self.requests.pop_front_if(|first| first.outcome != Outcome::InFlight)?;
+        self.first += 1;
+        Some(ended)
+    }
+}
+
+/// The low bits of a number.
+#[expect(clippy::cast_possible_truncation, reason = "that is the purpose")]
+const fn wrapped(number: u64) -> u32 {
+    number as u32
+}
+
+/// Sees to it that a long run has no more samples than one can look at: when there are too many,
+/// every second goes, and from then on samples are taken half as often.
+#[derive(Debug)]
+struct Sampling {
+    interval: Seconds,
+    /// Times at which samples were taken and kept.
+    times: usize,
+}
+
+/// More times than this are no use to a figure, and take no more than some megabytes.
+const MOST_SAMPLING_TIMES: usize = 1 << 15;
+
+impl Sampling {
+    fn new(interval: Seconds) -> Self {
+        Self { interval, times: 0 }
+    }
+
+    /// Notes that samples of all `variants` variants were added to `samples`.
+    fn add(&mut self, samples: &mut Vec<Sample>, variants: usize) {
+        self.times += 1;
+        if self.times <= MOST_SAMPLING_TIMES {
+            return;
+        }
+        // Those of the first time stay, and with them every second.
+        for later in (2..self.times).step_by(2) {
+            for variant in 0..variants {
+                let dropped = samples[(later - 1) * variants + variant].arrival_rate;
+                let mut kept = samples[later * variants + variant];
+                // It stands for both intervals now.
+                kept.arrival_rate = f64::midpoint(kept.arrival_rate, dropped);
+                samples[later / 2 * variants + variant] = kept;
+            }
+        }
+        self.times = self.times.div_ceil(2);
+        samples.truncate(self.times * variants);
+        self.interval = self.interval * 2.0;
+    }
+}
 
 /// What an engine reports, written into the records.
 #[derive(Debug)]
 pub(super) struct EngineLog<'a> {
-    requests: &'a mut [RequestRecord],
+    requests: &'a mut Window,
     itl: &'a mut Histogram<u64>,
     /// Requests that finished.
     pub(super) finished: usize,
@@ -181,7 +284,7 @@ pub(super) struct EngineLog<'a> {
 
 impl EngineLog<'_> {
     fn request(&mut self, id: RequestId) -> &mut RequestRecord {
-        &mut self.requests[id.0 as usize]
+        self.requests.get_mut(id)
     }
 }
 
@@ -249,15 +352,73 @@ mod tests {
             steps in 1..400_u64,
             sequences in 1..50_u64,
         ) {
-            let new = || Histogram::<u64>::new(ITL_DIGITS).unwrap();
-            let (mut itl, mut expected) = (new(), new());
+            let (mut itl, mut expected) = (latency_histogram(), latency_histogram());
             let (first, growth) = (Ticks::new(first), Ticks::new(growth));
-            EngineLog { requests: &mut [], itl: &mut itl, finished: 0 }
+            EngineLog { requests: &mut Window::default(), itl: &mut itl, finished: 0 }
                 .token_gaps(TokenGaps { first, growth, steps, sequences });
             for step in 0..steps {
                 expected.record_n((first + growth.times(step)).as_nanos(), sequences).unwrap();
             }
             prop_assert_eq!(itl, expected);
         }
+    }
+
+    fn request(number: u32) -> RequestRecord {
+        RequestRecord {
+            model: 0,
+            variant: None,
+            replica: None,
+            arrival: Timestamp::ZERO,
+            prompt_tokens: number,
+            output_tokens: 1,
+            generated_tokens: 0,
+            scheduled: None,
+            first_token: None,
+            end: None,
+            preemptions: 0,
+            outcome: Outcome::InFlight,
+        }
+    }
+
+    #[test]
+    fn a_window_holds_what_came_after_the_oldest_in_flight_and_names_wrap_around() {
+        let mut window = Window { first: u64::from(u32::MAX) - 1, requests: VecDeque::new() };
+        let ids: Vec<_> = (0..4).map(|number| window.push(request(number))).collect();
+        assert_eq!(ids.iter().map(|id| id.0).collect::<Vec<_>>(), [u32::MAX - 1, u32::MAX, 0, 1]);
+        window.get_mut(ids[2]).outcome = Outcome::Completed;
+        window.get_mut(ids[0]).outcome = Outcome::Failed;
+        assert_eq!(window.pop_ended().unwrap().prompt_tokens, 0);
+        assert_eq!(window.pop_ended(), None);
+        window.get_mut(ids[1]).outcome = Outcome::Rejected;
+        let rest: Vec<_> = std::iter::from_fn(|| window.pop_ended()).collect();
+        assert_eq!(rest.iter().map(|r| r.prompt_tokens).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(window.get_mut(ids[3]).prompt_tokens, 3);
+    }
+
+    #[test]
+    fn of_too_many_samples_every_second_goes() {
+        let sample = |time: usize, variant| Sample {
+            at: Timestamp::from_nanos(time as u64),
+            variant,
+            ready: Replicas::ZERO,
+            starting: Replicas::ZERO,
+            draining: Replicas::ZERO,
+            desired: Replicas::ZERO,
+            running: 0,
+            waiting: 0,
+            gateway_queue: 0,
+            kv_usage: 0.0,
+            kv_usage_max: 0.0,
+            arrival_rate: time as f64,
+        };
+        let (mut sampling, mut samples) = (Sampling::new(Seconds::new(10.0)), Vec::new());
+        for time in 0..=MOST_SAMPLING_TIMES {
+            samples.extend([sample(time, 0), sample(time, 1)]);
+            sampling.add(&mut samples, 2);
+        }
+        assert_eq!(sampling.interval, Seconds::new(20.0));
+        assert_eq!(samples.len(), 2 * (MOST_SAMPLING_TIMES / 2 + 1));
+        let expected = Sample { arrival_rate: 3.5, ..sample(4, 1) };
+        assert_eq!(samples[2 * 2 + 1], expected);
     }
 }

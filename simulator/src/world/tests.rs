@@ -83,6 +83,7 @@ fn setup(initial: u32, bounds: Bounds, requests: &[(f64, u32, u32)]) -> Setup {
         duration: None,
         drain_limit: Seconds::new(1000.0),
         sample_interval: Seconds::new(10.0),
+        exact_percentiles: true,
     }
 }
 
@@ -231,4 +232,27 @@ fn a_scrape_sees_a_cache_that_fills_between_two_events() {
     let [grown, ..] = &recording.scalings[..] else { panic!("nobody saw the cache fill") };
     assert_eq!(grown.desired, Replicas::new(2));
     assert_eq!(grown.at, Timestamp::from_seconds(660.0));
+}
+
+#[test]
+fn a_run_remembers_no_more_requests_than_the_oldest_in_flight_needs() {
+    // One a second for a long time, each in flight for a few seconds.
+    let requests: Vec<_> = (0..5000).map(|second| (f64::from(second), 10, 3)).collect();
+    let mut simulation = Simulation::new(setup(1, bounds(1, 1), &requests)).unwrap();
+    let (mut horizon, mut taken, mut most) = (0.0, 0, 0);
+    loop {
+        horizon += 10.0;
+        let over = simulation.run_until(Timestamp::from_seconds(horizon));
+        let ended = simulation.take_requests();
+        most = most.max(ended.len());
+        taken += ended.len();
+        if over {
+            break;
+        }
+    }
+    let recording = simulation.finish();
+    assert!(most < 30 && recording.requests.len() < 30, "{most} {}", recording.requests.len());
+    assert_eq!(taken + recording.requests.len(), 5000);
+    // What was taken is counted all the same.
+    assert_eq!(recording.counts().completed, 5000);
 }

@@ -94,6 +94,7 @@ fn one_slot(workload: Workload, seed: u64) -> Setup {
         duration: None,
         drain_limit: Seconds::from_minutes(60.0),
         sample_interval: Seconds::from_minutes(10.0),
+        exact_percentiles: true,
     }
 }
 

@@ -39,8 +39,8 @@ impl Distribution {
         Some(Self { steps, low, p50: at(0.50), p99: at(0.99), high, within })
     }
 
-    /// Of a histogram of nanoseconds; `None` when it is empty.
-    pub(super) fn of_nanos(nanos: &Histogram<u64>) -> Option<Self> {
+    /// Of a histogram of nanoseconds, with a target; `None` when it is empty.
+    pub(super) fn of_nanos(nanos: &Histogram<u64>, target: Option<Seconds>) -> Option<Self> {
         let seconds = |nanos: u64| nanos as f64 / 1e9;
         let (mut seen, mut steps) = (0, Vec::<Point>::new());
         for bucket in nanos.iter_recorded() {
@@ -59,7 +59,10 @@ impl Distribution {
             p50: at(0.50),
             p99: at(0.99),
             high: seconds(nanos.max()),
-            within: None,
+            within: target.map(|target| {
+                let within = nanos.count_between(0, nanos_of(target));
+                within as f64 / nanos.len() as f64
+            }),
         })
     }
 
@@ -76,6 +79,11 @@ impl Distribution {
         outline.push((end, 1.0));
         outline
     }
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
+fn nanos_of(span: Seconds) -> u64 {
+    (span.value() * 1e9).round() as u64
 }
 
 #[cfg(test)]
@@ -101,7 +109,7 @@ mod tests {
             nanos.record(u64::from(idx) * 10_000).unwrap();
             seconds.push(f64::from(idx) * 1e-5);
         }
-        let read = Distribution::of_nanos(&nanos).unwrap();
+        let read = Distribution::of_nanos(&nanos, None).unwrap();
         let exact = Distribution::of(seconds, None).unwrap();
         assert!((read.p99 / exact.p99 - 1.0).abs() < 2e-3, "{read:?}");
         let outline = read.outline(0.06);
@@ -112,7 +120,7 @@ mod tests {
     #[test]
     fn no_value_has_no_curve_and_one_value_is_a_step() {
         assert_eq!(Distribution::of(Vec::new(), None), None);
-        assert_eq!(Distribution::of_nanos(&Histogram::new(3).unwrap()), None);
+        assert_eq!(Distribution::of_nanos(&Histogram::new(3).unwrap(), None), None);
         let one = Distribution::of(vec![0.5], Some(Seconds::new(0.4))).unwrap();
         assert_eq!(one.outline(1.0), [(0.5, 0.0), (0.5, 0.0), (0.5, 1.0), (1.0, 1.0)]);
         assert_eq!(one.within, Some(0.0));

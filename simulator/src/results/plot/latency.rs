@@ -10,10 +10,9 @@ use super::header::{self, Entry};
 use super::palette::{INK, MUTED, PAPER, readable, series};
 use super::panel::{Bounds, Panel, SMALL};
 use super::{MARGIN, WIDTH};
-use crate::records::{ModelRecord, Recording, RequestRecord};
+use crate::records::{Known, Latencies, ModelRecord, Recording, Tally};
 use crate::results::format;
 use crate::results::labels::model_names;
-use crate::results::summary::RequestCounts;
 
 /// From the top of one row of panels to that of the next.
 const ROW: f64 = 276.0;
@@ -65,11 +64,13 @@ impl Latency {
             };
             recording.models.iter().enumerate().filter_map(curve).collect()
         };
-        let exact = |target: Target, span: fn(&RequestRecord) -> Option<Seconds>| {
+        let of_requests = |target: Target, latencies: fn(&Tally) -> &Latencies| {
             curves(target, &|idx| {
-                let requests = recording.requests.iter().filter(|r| r.model == idx);
-                let seconds = requests.filter_map(span).map(Seconds::value).collect();
-                Distribution::of(seconds, target(&recording.models[idx]))
+                let model = &recording.models[idx];
+                match latencies(&model.tally).known() {
+                    Known::Each(seconds) => Distribution::of(seconds.to_vec(), target(model)),
+                    Known::Binned(binned) => Distribution::of_nanos(&binned.nanos, target(model)),
+                }
             })
         };
         let plots = vec![
@@ -77,25 +78,27 @@ impl Latency {
                 title: "Time to first token",
                 short: "TTFT",
                 of: "share of requests",
-                curves: exact(|model| Some(model.slo.ttft), RequestRecord::ttft),
+                curves: of_requests(|model| Some(model.slo.ttft), |tally| &tally.ttft),
             },
             Plot {
                 title: "Time per output token",
                 short: "TPOT",
                 of: "share of requests",
-                curves: exact(|model| Some(model.slo.tpot), RequestRecord::tpot),
+                curves: of_requests(|model| Some(model.slo.tpot), |tally| &tally.tpot),
             },
             Plot {
                 title: "Inter-token latency",
                 short: "ITL",
                 of: "share of tokens",
-                curves: curves(|_| None, &|idx| Distribution::of_nanos(&recording.models[idx].itl)),
+                curves: curves(|_| None, &|idx| {
+                    Distribution::of_nanos(&recording.models[idx].itl, None)
+                }),
             },
             Plot {
                 title: "End-to-end latency",
                 short: "E2E",
                 of: "share of requests",
-                curves: exact(|_| None, RequestRecord::e2e),
+                curves: of_requests(|_| None, |tally| &tally.e2e),
             },
         ];
         let title = format!("{}: latency", recording.scenario);
@@ -128,10 +131,7 @@ impl Latency {
 }
 
 fn subtitle(recording: &Recording) -> String {
-    let mut counts = RequestCounts::default();
-    for request in &recording.requests {
-        counts += request.outcome;
-    }
+    let counts = recording.counts();
     let [rejected, failed, in_flight] = counts.lost();
     let arrived = format::counted(counts.arrived, "request");
     let outcomes = format::listed(&[(counts.completed, "completed"), rejected, failed, in_flight]);

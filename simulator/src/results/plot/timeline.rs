@@ -303,7 +303,7 @@ fn subtitle(recording: &Recording) -> String {
     format!(
         "{} simulated, {}, {}",
         format::span(recording.end.since(Timestamp::ZERO)),
-        format::counted(recording.requests.len() as u64, "request"),
+        format::counted(recording.counts().arrived, "request"),
         format::counted(recording.scalings.len() as u64, "scaling decision"),
     )
 }
