@@ -7,6 +7,7 @@
 //! step times know nothing of the run. One constant does: [`HOST_TIME`], for all runs, was read off
 //! one of them.
 
+mod cache;
 mod comparison;
 mod layers;
 mod model;

@@ -66,13 +66,16 @@ fn what_a_run_lacks_is_noted() {
         let notes = read(meta, requests).unwrap().notes.join("; ");
         assert!(notes.contains(expected), "no {expected:?} in {notes:?}");
     };
-    check(&META.replace("num_gpu_blocks", "other"), REQUESTS, "has no count of KV blocks");
+    let unknown = META.replace("num_gpu_blocks", "other");
+    check(&unknown, REQUESTS, "no count of KV blocks: the cache is taken to hold every sequence");
+    // 4 sequences of 11,000 tokens do not fit into the 0.9 of 20 GiB beside 15 GiB.
+    let memory = r#""device_total_memory_bytes": 21474836480, "device_name""#;
+    let small = unknown.replace("\"device_name\"", memory);
+    check(&small, &REQUESTS.replace("100,", "11000,"), "that fit beside the weights");
     check(META, &REQUESTS.replacen("\"output_toks\": 5, ", "", 1), "1 of 2 requests lack tokens");
-    check(
-        META,
-        &REQUESTS.replace("10.8}", "10.5}"),
-        "1 of 2 requests lack tokens or times, or end",
-    );
+    check(META, &REQUESTS.replace("10.8}", "10.5}"), "1 of 2 requests end before they begin");
+    check(META, &REQUESTS.replace("10.6,", "10.4,"), "1 of 2 requests end before they begin");
+    check(META, &REQUESTS.replace(", \"last_token_ts\": 10.8", ""), "1 of 2 requests lack tokens");
     check(META, &REQUESTS.replace("1000.1", "900.0"), "clocks of arrivals and engine drift apart");
 }
 
@@ -82,6 +85,8 @@ fn a_broken_run_is_refused() {
         assert_eq!(read(meta, requests).unwrap_err(), expected);
     };
     check(META, "", "requests.jsonl: no request has all its tokens and times");
+    let backwards = REQUESTS.replace("10.8}", "9.0}").replace("10.9}", "9.0}");
+    check(META, &backwards, "requests.jsonl: no request has all its tokens and times");
     check(
         META,
         &REQUESTS.replace("50", "\"x\""),
@@ -92,6 +97,19 @@ fn a_broken_run_is_refused() {
         &META.replace("\"max_num_seqs\"", "\"data_parallel_size\": 2, \"max_num_seqs\""),
         REQUESTS,
         "not read yet: runs with data parallelism",
+    );
+}
+
+#[test]
+fn samples_that_go_back_in_time_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), META, REQUESTS);
+    let samples = "t,running,waiting\n0.05,1,0\n0.15,2,0\n0.1,2,0\n";
+    fs::write(folder.path().join("timeseries.csv"), samples).unwrap();
+    let error = Run::read(folder.path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("timeseries.csv:4: t: 0.1 follows 0.15 — expected times to ascend"),
+        "{error}"
     );
 }
 
