@@ -294,7 +294,7 @@ fn a_table_that_is_odd_is_used_with_a_note() {
         "attention.csv",
         "256,1024,64,1024,",
         "255,1024,64,1024,",
-        "attention.csv: 15 of 40 rows lie outside a complete grid and are not used",
+        "attention.csv: 12 of 49 rows lie outside a complete grid and are not used",
     );
 }
 
