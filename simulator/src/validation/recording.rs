@@ -5,6 +5,7 @@
 //! | `meta.json` | model and engine arguments, and mostly the KV blocks |
 //! | `requests.jsonl` | one request a line: tokens, and the times of its way through the server |
 //! | `timeseries.csv`, optional | running and waiting sequences, once a second |
+//! | `prompts.jsonl`, optional | the tokens of the prompts, which shows what they have in common |
 //! | `layers/`, optional | timings of layers on the same GPU |
 //! | `peer-simulator-errors.txt`, optional | what another simulator reached on the run |
 
@@ -20,6 +21,7 @@ use thiserror::Error;
 
 use super::cache::Server;
 use super::peer::PeerErrors;
+use super::prompts::Prompts;
 use crate::engine::step_time::table::TableError;
 use crate::engine::{EngineArgs, EngineConfigError, Rejection};
 
@@ -44,6 +46,8 @@ pub struct Run {
     pub requests: Vec<RecordedRequest>,
     /// Running and waiting sequences over time; may be empty.
     pub samples: Vec<Sample>,
+    /// What the prompts have in common, when the run says it.
+    pub prompts: Option<Prompts>,
     /// What another simulator reached.
     pub peer: PeerErrors,
     /// What a reader of results should know.
@@ -149,10 +153,13 @@ impl Run {
         let requests = requests::read(&folder.join("requests.jsonl"), &mut notes)?;
         let gpu = gpu(&meta, folder).unwrap_or_else(|| name.clone());
         let engine = meta.engine_args(&path, &gpu, &requests, &mut notes)?;
+        let prompts = Prompts::read(folder, engine.block_size)?;
+        notes.push(beginnings(prompts.as_ref()));
         Ok(Self {
             gpu,
             tensor_parallel: kwargs.tensor_parallel_size.unwrap_or(1),
             capture_sizes: meta.capture_sizes(),
+            prompts,
             model: meta.model,
             engine,
             requests,
@@ -281,6 +288,23 @@ impl Meta {
             async_scheduling: self.async_scheduling(),
         })
     }
+}
+
+/// What a reader should know of the beginnings that prompts have in common.
+fn beginnings(prompts: Option<&Prompts>) -> String {
+    prompts.map_or_else(
+        || {
+            "without prompts.jsonl nobody knows which prompts begin alike: each is computed in full"
+                .to_owned()
+        },
+        |prompts| {
+            let percent = 100.0 * prompts.repeated_tokens as f64 / prompts.tokens.max(1) as f64;
+            format!(
+                "{percent:.1} % of the prompt tokens are beginnings of earlier prompts, which are \
+                 computed again"
+            )
+        },
+    )
 }
 
 /// The GPU by its own name, from the run or from the layer timings beside it.

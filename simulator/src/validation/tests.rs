@@ -46,7 +46,9 @@ fn read(meta: &str, requests: &str) -> Result<Run, String> {
 fn a_run_is_on_one_clock() {
     let run = read(META, REQUESTS).unwrap();
     assert_eq!((run.gpu.as_str(), run.engine.num_gpu_blocks), ("GPU 1", 100));
-    assert_eq!(run.notes, [""; 0]);
+    assert_eq!(run.notes.len(), 1, "{:?}", run.notes);
+    assert!(run.notes[0].starts_with("without prompts.jsonl "), "{:?}", run.notes);
+    assert_eq!(run.prompts, None);
     let expected = [(0.0, 0.0, 0.1, 0.3), (0.1, 0.12, 0.2, 0.4)];
     for (request, (arrival, queued, first_token, last_token)) in run.requests.iter().zip(expected) {
         for (found, expected) in [
@@ -58,6 +60,21 @@ fn a_run_is_on_one_clock() {
             assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
         }
     }
+}
+
+#[test]
+fn prompts_that_begin_alike_are_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), META, REQUESTS);
+    let prompt =
+        |tokens: u32| format!("{{\"input_tok_ids\": {:?}}}\n", (0..tokens).collect::<Vec<_>>());
+    fs::write(folder.path().join("prompts.jsonl"), prompt(100) + &prompt(50)).unwrap();
+    let run = Run::read(folder.path()).unwrap();
+    // 48 of 150.
+    let expected = "32.0 % of the prompt tokens are beginnings of earlier prompts, which are \
+                    computed again";
+    assert_eq!(run.notes, [expected]);
+    assert_eq!(run.prompts.unwrap().blocks.len(), 2);
 }
 
 #[test]
