@@ -154,7 +154,9 @@ impl Run {
         let gpu = gpu(&meta, folder).unwrap_or_else(|| name.clone());
         let engine = meta.engine_args(&path, &gpu, &requests, &mut notes)?;
         let prompts = Prompts::read(folder, engine.block_size)?;
-        notes.push(beginnings(prompts.as_ref()));
+        if meta.prefix_caching() {
+            notes.push(beginnings(prompts.as_ref()));
+        }
         Ok(Self {
             gpu,
             tensor_parallel: kwargs.tensor_parallel_size.unwrap_or(1),
@@ -196,6 +198,7 @@ struct KvCache {
     num_gpu_blocks: Option<u32>,
     block_size: Option<u32>,
     gpu_memory_utilization: Option<f64>,
+    enable_prefix_caching: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -229,6 +232,11 @@ impl Meta {
     fn async_scheduling(&self) -> bool {
         let scheduler = self.resolved_config.as_ref().and_then(|c| c.scheduler_config.as_ref());
         scheduler.and_then(|config| config.async_scheduling).unwrap_or(true)
+    }
+
+    /// On by default, too.
+    fn prefix_caching(&self) -> bool {
+        self.kv_cache.as_ref().and_then(|cache| cache.enable_prefix_caching).unwrap_or(true)
     }
 
     /// What the size of the cache depends on.

@@ -49,6 +49,9 @@ fn a_run_is_on_one_clock() {
     assert_eq!(run.notes.len(), 1, "{:?}", run.notes);
     assert!(run.notes[0].starts_with("without prompts.jsonl "), "{:?}", run.notes);
     assert_eq!(run.prompts, None);
+    let without =
+        META.replace("\"block_size\"", "\"enable_prefix_caching\": false, \"block_size\"");
+    assert_eq!(read(&without, REQUESTS).unwrap().notes, [""; 0]);
     let expected = [(0.0, 0.0, 0.1, 0.3), (0.1, 0.12, 0.2, 0.4)];
     for (request, (arrival, queued, first_token, last_token)) in run.requests.iter().zip(expected) {
         for (found, expected) in [
