@@ -7,10 +7,12 @@
 //! step times know nothing of the run. One constant does: [`HOST_TIME`], for all runs, was read off
 //! one of them.
 
+mod cache;
 mod comparison;
 mod layers;
 mod model;
 mod peer;
+mod prompts;
 mod recording;
 mod replay;
 mod survey;
@@ -18,6 +20,7 @@ mod survey;
 pub use comparison::{Comparison, GpuMedian, Metric, Row, Statistic, compare, medians};
 pub use layers::HOST_TIME;
 pub use peer::PeerErrors;
+pub use prompts::{BlockText, Prompts};
 pub use recording::{RecordedRequest, Run, RunError, Sample};
 pub use replay::{Replay, ReplayedRequest, replay};
 pub use survey::{Survey, survey};

@@ -30,15 +30,28 @@ impl Deployment<'_> {
     ///
     /// When the weights leave no room for a block.
     pub fn num_gpu_blocks(&self, block_size: u32) -> Result<u32, CapacityError> {
-        let memory_gib = UTILIZATION * self.gpu.memory_gib;
-        let weights_gib = self.weight_bytes_per_gpu() / BYTES_PER_GIB;
-        let cache = (memory_gib - weights_gib - OVERHEAD_GIB) * BYTES_PER_GIB;
         let block = self.kv_bytes_per_token() as f64 * f64::from(block_size);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
-        match (cache / block) as u32 {
-            0 => Err(CapacityError { weights_gib, memory_gib }),
-            blocks => Ok(blocks),
-        }
+        blocks_that_fit(UTILIZATION * self.gpu.memory_gib, self.weight_bytes_per_gpu(), block)
+    }
+}
+
+/// The KV blocks of `block` bytes that fit beside `weights` bytes, both on one GPU, of which a
+/// server takes `memory_gib`.
+///
+/// # Errors
+///
+/// When the weights leave no room for a block.
+pub(crate) fn blocks_that_fit(
+    memory_gib: f64,
+    weights: f64,
+    block: f64,
+) -> Result<u32, CapacityError> {
+    let weights_gib = weights / BYTES_PER_GIB;
+    let cache = (memory_gib - weights_gib - OVERHEAD_GIB) * BYTES_PER_GIB;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    match (cache / block) as u32 {
+        0 => Err(CapacityError { weights_gib, memory_gib }),
+        blocks => Ok(blocks),
     }
 }
 

@@ -38,6 +38,9 @@ pub struct Batch {
     pub decode_sequences: u32,
     /// Tokens in the KV cache of the decoding sequences, summed, the new one included.
     pub context_tokens: u64,
+    /// The fewest and the most tokens of one decoding sequence, the new one included; `None` where
+    /// they are not known one by one.
+    pub context_range: Option<(u32, u32)>,
 }
 
 impl Batch {
@@ -52,6 +55,10 @@ impl Batch {
 
     /// Adds a sequence that decodes and has `tokens` tokens, the new one included.
     pub fn add_decode(&mut self, tokens: u32) {
+        let only = (tokens, tokens);
+        let (least, most) = self.context_range.unwrap_or(only);
+        let all_known = self.decode_sequences == 0 || self.context_range.is_some();
+        self.context_range = all_known.then_some((least.min(tokens), most.max(tokens)));
         self.decode_sequences += 1;
         self.context_tokens += u64::from(tokens);
     }

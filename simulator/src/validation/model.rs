@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::recording::{RunError, json, text};
+use crate::catalog::{Architecture, Catalog};
 
 /// The structure of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,27 +15,6 @@ pub(super) struct Structure {
     /// Experts of a block, and how many of them a token activates.
     pub(super) experts: Option<(u32, u32)>,
 }
-
-/// The beginning of a name, blocks and experts.
-type Known = (&'static str, u32, Option<(u32, u32)>);
-
-/// Models whose runs need no `config.json`.
-///
-/// Source: `num_hidden_layers`, `num_experts` (`num_local_experts`) and `num_experts_per_tok` of
-/// each model's `config.json`. Of two that fit, the first holds.
-const KNOWN: [Known; 11] = [
-    ("llama-2-7b", 32, None),
-    ("llama-2-70b", 80, None),
-    ("llama-3.1-8b", 32, None),
-    ("llama-3.1-70b", 80, None),
-    ("llama-3.3-70b", 80, None),
-    ("codellama-34b", 48, None),
-    ("mixtral-8x7b", 32, Some((8, 2))),
-    ("qwen3-30b-a3b", 48, Some((128, 8))),
-    ("qwen3-8b", 36, None),
-    ("qwen3-14b", 40, None),
-    ("qwen3-32b", 64, None),
-];
 
 /// The parts of a Hugging Face `config.json` that tell the structure.
 #[derive(Debug, Deserialize)]
@@ -56,14 +36,25 @@ impl Structure {
             let experts = config.experts.zip(config.experts_per_token);
             return Ok(Self { num_layers: config.layers, experts });
         }
-        Self::known(model).ok_or_else(|| RunError::UnknownModel(model.to_owned()))
+        let known = architecture(&Catalog::builtin(), model).map(|known| Self {
+            num_layers: known.layers,
+            experts: known.experts.map(|experts| (experts.count, experts.active)),
+        });
+        known.ok_or_else(|| RunError::UnknownModel(model.to_owned()))
     }
+}
 
-    fn known(model: &str) -> Option<Self> {
-        let name = model.rsplit('/').next().unwrap_or(model).to_lowercase();
-        let found = KNOWN.iter().find(|(known, ..)| name.starts_with(known));
-        found.map(|&(_, num_layers, experts)| Self { num_layers, experts })
-    }
+/// The architecture of a model by the name of its repository: that of the catalog's model with this
+/// name, or else with the longest name with which it begins, such as `qwen3-30b-a3b` of
+/// `Qwen/Qwen3-30B-A3B-Instruct-2507`.
+pub(super) fn architecture(catalog: &Catalog, model: &str) -> Option<Architecture> {
+    let name = model.rsplit('/').next().unwrap_or(model).to_lowercase();
+    let family = || {
+        let families = catalog.canonical_model_names().filter(|family| name.starts_with(family));
+        families.max_by_key(|family| family.len())
+    };
+    let known = catalog.model(model).or_else(|| catalog.model(family()?));
+    known.and_then(|(_, model)| model.architecture)
 }
 
 #[cfg(test)]
@@ -78,8 +69,10 @@ mod tests {
         let of = |model: &str| Structure::of(model, folder.path()).map_err(|e| e.to_string());
         let dense = |num_layers| Structure { num_layers, experts: None };
         assert_eq!(of("meta-llama/Llama-3.1-8B"), Ok(dense(32)));
+        assert_eq!(of("meta-llama/Llama-2-70b-hf"), Ok(dense(80)));
         let experts = Structure { num_layers: 48, experts: Some((128, 8)) };
         assert_eq!(of("Qwen/Qwen3-30B-A3B-Instruct-2507"), Ok(experts));
+        assert_eq!(of("Qwen/Qwen3-32B-FP8"), Ok(dense(64)));
         assert!(of("acme/Own-1B").unwrap_err().contains("acme/Own-1B"));
 
         fs::write(folder.path().join("config.json"), r#"{"num_hidden_layers": 7}"#).unwrap();

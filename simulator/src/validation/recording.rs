@@ -5,8 +5,11 @@
 //! | `meta.json` | model and engine arguments, and mostly the KV blocks |
 //! | `requests.jsonl` | one request a line: tokens, and the times of its way through the server |
 //! | `timeseries.csv`, optional | running and waiting sequences, once a second |
+//! | `prompts.jsonl`, optional | the tokens of the prompts, which shows what they have in common |
 //! | `layers/`, optional | timings of layers on the same GPU |
 //! | `peer-simulator-errors.txt`, optional | what another simulator reached on the run |
+
+mod requests;
 
 use std::fs;
 use std::io;
@@ -16,7 +19,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use super::cache::Server;
 use super::peer::PeerErrors;
+use super::prompts::Prompts;
 use crate::engine::step_time::table::TableError;
 use crate::engine::{EngineArgs, EngineConfigError, Rejection};
 
@@ -41,6 +46,8 @@ pub struct Run {
     pub requests: Vec<RecordedRequest>,
     /// Running and waiting sequences over time; may be empty.
     pub samples: Vec<Sample>,
+    /// What the prompts have in common, when the run says it.
+    pub prompts: Option<Prompts>,
     /// What another simulator reached.
     pub peer: PeerErrors,
     /// What a reader of results should know.
@@ -143,12 +150,18 @@ impl Run {
             return Err(RunError::NotYet("runs with data parallelism".to_owned()));
         }
         let mut notes = Vec::new();
-        let requests = requests(&folder.join("requests.jsonl"), &mut notes)?;
-        let engine = meta.engine_args(&path, &requests, &mut notes)?;
+        let requests = requests::read(&folder.join("requests.jsonl"), &mut notes)?;
+        let gpu = gpu(&meta, folder).unwrap_or_else(|| name.clone());
+        let engine = meta.engine_args(&path, &gpu, &requests, &mut notes)?;
+        let prompts = Prompts::read(folder, engine.block_size)?;
+        if meta.prefix_caching() {
+            notes.push(beginnings(prompts.as_ref()));
+        }
         Ok(Self {
-            gpu: gpu(&meta, folder).unwrap_or_else(|| name.clone()),
+            gpu,
             tensor_parallel: kwargs.tensor_parallel_size.unwrap_or(1),
             capture_sizes: meta.capture_sizes(),
+            prompts,
             model: meta.model,
             engine,
             requests,
@@ -177,17 +190,21 @@ struct EngineKwargs {
     max_num_seqs: Option<u32>,
     max_num_batched_tokens: Option<u32>,
     max_model_len: Option<u32>,
+    gpu_memory_utilization: Option<f64>,
 }
 
 #[derive(Debug, Deserialize)]
 struct KvCache {
     num_gpu_blocks: Option<u32>,
     block_size: Option<u32>,
+    gpu_memory_utilization: Option<f64>,
+    enable_prefix_caching: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Hardware {
     device_name: Option<String>,
+    device_total_memory_bytes: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -217,9 +234,30 @@ impl Meta {
         scheduler.and_then(|config| config.async_scheduling).unwrap_or(true)
     }
 
+    /// On by default, too.
+    fn prefix_caching(&self) -> bool {
+        self.kv_cache.as_ref().and_then(|cache| cache.enable_prefix_caching).unwrap_or(true)
+    }
+
+    /// What the size of the cache depends on.
+    fn server<'a>(&'a self, gpu: &'a str, block_size: u32) -> Server<'a> {
+        let cache = self.kv_cache.as_ref();
+        let stated = cache.and_then(|cache| cache.gpu_memory_utilization);
+        Server {
+            gpu,
+            memory_bytes: self.hardware.as_ref().and_then(|h| h.device_total_memory_bytes),
+            model: &self.model,
+            tensor_parallel: self.engine_kwargs.tensor_parallel_size.unwrap_or(1),
+            // The default of vLLM 0.19.
+            utilization: stated.or(self.engine_kwargs.gpu_memory_utilization).unwrap_or(0.9),
+            block_size,
+        }
+    }
+
     fn engine_args(
         &self,
         file: &Path,
+        gpu: &str,
         requests: &[RecordedRequest],
         notes: &mut Vec<String>,
     ) -> Result<EngineArgs, RunError> {
@@ -233,13 +271,17 @@ impl Meta {
         let longest = lengths.max().unwrap_or(1);
         let blocks = self.kv_cache.as_ref().and_then(|cache| cache.num_gpu_blocks);
         let num_gpu_blocks = blocks.unwrap_or_else(|| {
-            notes.push(
-                "meta.json has no count of KV blocks: the cache is taken to hold every sequence \
-                 that may run"
-                    .to_owned(),
-            );
             // One more for the null block.
-            longest.div_ceil(block_size).saturating_mul(max_num_seqs).saturating_add(1)
+            let all = longest.div_ceil(block_size).saturating_mul(max_num_seqs).saturating_add(1);
+            let estimate = self.server(gpu, block_size).num_gpu_blocks();
+            let (blocks, taken) = match estimate {
+                Some(blocks) if blocks < all => {
+                    (blocks, format!("to have the {blocks} that fit beside the weights"))
+                }
+                _ => (all, "to hold every sequence that may run".to_owned()),
+            };
+            notes.push(format!("meta.json has no count of KV blocks: the cache is taken {taken}"));
+            blocks
         });
         Ok(EngineArgs {
             max_num_seqs,
@@ -257,6 +299,23 @@ impl Meta {
     }
 }
 
+/// What a reader should know of the beginnings that prompts have in common.
+fn beginnings(prompts: Option<&Prompts>) -> String {
+    prompts.map_or_else(
+        || {
+            "without prompts.jsonl nobody knows which prompts begin alike: each is computed in full"
+                .to_owned()
+        },
+        |prompts| {
+            let percent = 100.0 * prompts.repeated_tokens as f64 / prompts.tokens.max(1) as f64;
+            format!(
+                "{percent:.1} % of the prompt tokens are beginnings of earlier prompts, which are \
+                 computed again"
+            )
+        },
+    )
+}
+
 /// The GPU by its own name, from the run or from the layer timings beside it.
 ///
 /// The profiler's `meta.yaml` has keys that are numbers, which a [`Document`](crate::document)
@@ -270,109 +329,28 @@ fn gpu(meta: &Meta, folder: &Path) -> Option<String> {
     })
 }
 
-/// A line of `requests.jsonl`. A request that failed lacks some of it.
-#[derive(Debug, Deserialize)]
-struct RequestLine {
-    input_toks: Option<u32>,
-    output_toks: Option<u32>,
-    /// Seconds on the wall clock.
-    arrival_time: Option<f64>,
-    /// Seconds on the clock of the engine, as all that follow.
-    queued_ts: Option<f64>,
-    first_token_ts: Option<f64>,
-    last_token_ts: Option<f64>,
-}
-
-impl RequestLine {
-    /// The request with the arrival on its own clock yet; `None` when something is missing, or
-    /// when it ends before it begins.
-    fn complete(&self) -> Option<RecordedRequest> {
-        let queued = self.queued_ts?;
-        let request = RecordedRequest {
-            prompt_tokens: self.input_toks.filter(|&tokens| tokens > 0)?,
-            output_tokens: self.output_toks.filter(|&tokens| tokens > 0)?,
-            arrival: self.arrival_time.unwrap_or(queued),
-            queued,
-            first_token: self.first_token_ts?,
-            last_token: self.last_token_ts?,
-        };
-        let ordered = queued <= request.first_token && request.first_token <= request.last_token;
-        ordered.then_some(request)
-    }
-}
-
-/// What the front end may take until the scheduler knows of a request, in seconds: a step, and a
-/// little. Beyond it the clocks are not believed.
-const MOST_FRONT_END: f64 = 2.0;
-
-fn requests(path: &Path, notes: &mut Vec<String>) -> Result<Vec<RecordedRequest>, RunError> {
-    let content = text(path)?;
-    let mut requests = Vec::new();
-    let mut incomplete = 0;
-    let lines = content.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-    for (idx, line) in lines {
-        match json::<RequestLine>(path, line, idx + 1)?.complete() {
-            Some(request) => requests.push(request),
-            None => incomplete += 1,
-        }
-    }
-    if requests.is_empty() {
-        return Err(RunError::NoRequests(path.to_owned()));
-    }
-    if incomplete > 0 {
-        let all = requests.len() + incomplete;
-        notes.push(format!(
-            "{incomplete} of {all} requests lack tokens or times, or end before they begin, and \
-             are left out: the load is lower than it was"
-        ));
-    }
-    on_one_clock(&mut requests, notes);
-    requests.sort_by(|one, other| one.arrival.total_cmp(&other.arrival));
-    Ok(requests)
-}
-
-/// Moves all times to one clock whose zero is the first arrival.
-///
-/// The wall clock and the engine's differ by a constant. The request that the scheduler saw at once
-/// has the smallest difference, which is taken for the constant.
-fn on_one_clock(requests: &mut [RecordedRequest], notes: &mut Vec<String>) {
-    let difference = |request: &RecordedRequest| request.queued - request.arrival;
-    let offset = requests.iter().map(difference).fold(f64::INFINITY, f64::min);
-    let latest = requests.iter().map(|request| difference(request) - offset).fold(0.0, f64::max);
-    let trusted = latest <= MOST_FRONT_END;
-    if !trusted {
-        notes.push(format!(
-            "the clocks of arrivals and engine drift apart by up to {latest:.1} s: requests arrive \
-             when the scheduler saw them"
-        ));
-    }
-    for request in &mut *requests {
-        request.arrival = if trusted { request.arrival + offset } else { request.queued };
-    }
-    let zero = requests.iter().map(|request| request.arrival).fold(f64::INFINITY, f64::min);
-    for request in requests {
-        request.arrival -= zero;
-        request.queued -= zero;
-        request.first_token -= zero;
-        request.last_token -= zero;
-    }
-}
-
 fn samples(path: &Path) -> Result<Vec<Sample>, RunError> {
     if !path.exists() {
         return Ok(Vec::new());
     }
     let content = text(path)?;
     let mut reader = csv::Reader::from_reader(content.as_bytes());
-    let rows = reader.deserialize().enumerate();
-    rows.map(|(idx, row)| {
-        row.map_err(|error| RunError::Malformed {
-            file: path.to_owned(),
-            line: idx + 2,
-            message: error.to_string(),
-        })
-    })
-    .collect()
+    let malformed = |idx: usize, message: String| RunError::Malformed {
+        file: path.to_owned(),
+        line: idx + 2,
+        message,
+    };
+    let mut samples: Vec<Sample> = Vec::new();
+    for (idx, row) in reader.deserialize().enumerate() {
+        let sample: Sample = row.map_err(|error| malformed(idx, error.to_string()))?;
+        let last = samples.last().map_or(0.0, |sample| sample.t);
+        if !(last..).contains(&sample.t) {
+            let message = format!("t: {} follows {last} — expected times to ascend", sample.t);
+            return Err(malformed(idx, message));
+        }
+        samples.push(sample);
+    }
+    Ok(samples)
 }
 
 pub(super) fn text(file: &Path) -> Result<String, RunError> {

@@ -46,7 +46,12 @@ fn read(meta: &str, requests: &str) -> Result<Run, String> {
 fn a_run_is_on_one_clock() {
     let run = read(META, REQUESTS).unwrap();
     assert_eq!((run.gpu.as_str(), run.engine.num_gpu_blocks), ("GPU 1", 100));
-    assert_eq!(run.notes, [""; 0]);
+    assert_eq!(run.notes.len(), 1, "{:?}", run.notes);
+    assert!(run.notes[0].starts_with("without prompts.jsonl "), "{:?}", run.notes);
+    assert_eq!(run.prompts, None);
+    let without =
+        META.replace("\"block_size\"", "\"enable_prefix_caching\": false, \"block_size\"");
+    assert_eq!(read(&without, REQUESTS).unwrap().notes, [""; 0]);
     let expected = [(0.0, 0.0, 0.1, 0.3), (0.1, 0.12, 0.2, 0.4)];
     for (request, (arrival, queued, first_token, last_token)) in run.requests.iter().zip(expected) {
         for (found, expected) in [
@@ -61,18 +66,36 @@ fn a_run_is_on_one_clock() {
 }
 
 #[test]
+fn prompts_that_begin_alike_are_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), META, REQUESTS);
+    let prompt =
+        |tokens: u32| format!("{{\"input_tok_ids\": {:?}}}\n", (0..tokens).collect::<Vec<_>>());
+    fs::write(folder.path().join("prompts.jsonl"), prompt(100) + &prompt(50)).unwrap();
+    let run = Run::read(folder.path()).unwrap();
+    // 48 of 150.
+    let expected = "32.0 % of the prompt tokens are beginnings of earlier prompts, which are \
+                    computed again";
+    assert_eq!(run.notes, [expected]);
+    assert_eq!(run.prompts.unwrap().blocks.len(), 2);
+}
+
+#[test]
 fn what_a_run_lacks_is_noted() {
     let check = |meta: &str, requests: &str, expected: &str| {
         let notes = read(meta, requests).unwrap().notes.join("; ");
         assert!(notes.contains(expected), "no {expected:?} in {notes:?}");
     };
-    check(&META.replace("num_gpu_blocks", "other"), REQUESTS, "has no count of KV blocks");
+    let unknown = META.replace("num_gpu_blocks", "other");
+    check(&unknown, REQUESTS, "no count of KV blocks: the cache is taken to hold every sequence");
+    // 4 sequences of 11,000 tokens do not fit into the 0.9 of 20 GiB beside 15 GiB.
+    let memory = r#""device_total_memory_bytes": 21474836480, "device_name""#;
+    let small = unknown.replace("\"device_name\"", memory);
+    check(&small, &REQUESTS.replace("100,", "11000,"), "that fit beside the weights");
     check(META, &REQUESTS.replacen("\"output_toks\": 5, ", "", 1), "1 of 2 requests lack tokens");
-    check(
-        META,
-        &REQUESTS.replace("10.8}", "10.5}"),
-        "1 of 2 requests lack tokens or times, or end",
-    );
+    check(META, &REQUESTS.replace("10.8}", "10.5}"), "1 of 2 requests end before they begin");
+    check(META, &REQUESTS.replace("10.6,", "10.4,"), "1 of 2 requests end before they begin");
+    check(META, &REQUESTS.replace(", \"last_token_ts\": 10.8", ""), "1 of 2 requests lack tokens");
     check(META, &REQUESTS.replace("1000.1", "900.0"), "clocks of arrivals and engine drift apart");
 }
 
@@ -82,6 +105,8 @@ fn a_broken_run_is_refused() {
         assert_eq!(read(meta, requests).unwrap_err(), expected);
     };
     check(META, "", "requests.jsonl: no request has all its tokens and times");
+    let backwards = REQUESTS.replace("10.8}", "9.0}").replace("10.9}", "9.0}");
+    check(META, &backwards, "requests.jsonl: no request has all its tokens and times");
     check(
         META,
         &REQUESTS.replace("50", "\"x\""),
@@ -92,6 +117,19 @@ fn a_broken_run_is_refused() {
         &META.replace("\"max_num_seqs\"", "\"data_parallel_size\": 2, \"max_num_seqs\""),
         REQUESTS,
         "not read yet: runs with data parallelism",
+    );
+}
+
+#[test]
+fn samples_that_go_back_in_time_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path(), META, REQUESTS);
+    let samples = "t,running,waiting\n0.05,1,0\n0.15,2,0\n0.1,2,0\n";
+    fs::write(folder.path().join("timeseries.csv"), samples).unwrap();
+    let error = Run::read(folder.path()).unwrap_err().to_string();
+    assert!(
+        error.ends_with("timeseries.csv:4: t: 0.1 follows 0.15 — expected times to ascend"),
+        "{error}"
     );
 }
 

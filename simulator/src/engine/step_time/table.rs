@@ -11,18 +11,14 @@
 //!   size, so a batch of 17 tokens costs what 24 do ([`capture_sizes`]).
 //! - *Host time*, in which the GPU waits ([`HostTime`]).
 //!
-//! Attention is measured with sequences of equal length. Kernels pay for unequal ones, and folders
-//! bring a correction for that (`skew_fit.csv`: the share of the way from the time at the mean
-//! length to that at the greatest one). It is not applied. It was fitted to batches of two lengths,
-//! and in the decode-only steps at the end of a recorded run (RTX PRO 6000), where all lengths are
-//! known, it made steps up to 18 % too long when one sequence was much longer than the others.
-//! Without it they are 1 to 6 % too short.
+//! And attention is measured with sequences of equal length. Unequal ones cost more ([`skew`]).
 
 mod attention;
 mod experts;
 mod fault;
 mod grid;
 mod read;
+mod skew;
 
 use optimizer::units::Seconds;
 
@@ -31,6 +27,7 @@ use crate::engine::ticks::Ticks;
 use attention::Attention;
 use experts::Experts;
 use grid::Grid;
+use skew::Skew;
 
 pub use fault::{TableError, TableFault};
 pub use read::TableFolder;
@@ -48,6 +45,8 @@ pub struct Table {
     per_sequence: Grid<1>,
     /// Of one block.
     attention: Attention,
+    /// `None` when it was not measured: then unequal lengths cost what equal ones do.
+    skew: Option<Skew>,
     /// Ascending; empty when no graph is used.
     capture_sizes: Vec<u32>,
     host: HostTime,
@@ -114,8 +113,9 @@ impl Table {
     fn decode_line(&self, batch: &Batch) -> DecodeLine {
         let (sequences, context) = (batch.decode_sequences, batch.context_tokens);
         let knots = self.attention.decode_knots();
-        let attention =
-            |knot: u32| f64::from(self.num_layers) * self.attention.decode_only(sequences, knot);
+        let attention = |knot: u32| {
+            f64::from(self.num_layers) * self.attention.decode_only(sequences, f64::from(knot))
+        };
         let context_at = |knot: u32| u64::from(knot) * u64::from(sequences);
         // The mean lies at a knot or above it exactly when the context of all does.
         let above = knots.partition_point(|&knot| context_at(knot) <= context);
@@ -143,12 +143,24 @@ impl Table {
             until: if lower + 1 == last { u64::MAX } else { context_at(next) },
         }
     }
+
+    /// What unequal lengths add to a decode-only batch.
+    fn skew(&self, batch: &Batch) -> Option<Ticks> {
+        let (sequences, context) = (batch.decode_sequences, batch.context_tokens);
+        let range = batch.context_range.filter(|(least, most)| least < most)?;
+        let mean = context as f64 / f64::from(sequences);
+        let share = self.skew.as_ref()?.share(sequences, mean, range);
+        let at = |tokens: f64| self.attention.decode_only(sequences, tokens);
+        let stretch = (at(f64::from(range.1)) - at(mean)).max(0.0);
+        Some(ticks(f64::from(self.num_layers) * share * stretch))
+    }
 }
 
 impl StepTime for Table {
     fn step_time(&self, batch: &Batch) -> Ticks {
         let time = if batch.prefill_sequences == 0 {
-            self.decode_line(batch).at(batch.context_tokens)
+            let equal = self.decode_line(batch).at(batch.context_tokens);
+            equal + self.skew(batch).unwrap_or(Ticks::ZERO)
         } else {
             let attention = self.attention.with_prefill(batch);
             ticks(self.fixed(batch) + f64::from(self.num_layers) * attention)
@@ -158,6 +170,10 @@ impl StepTime for Table {
     }
 
     fn decode_law(&self, batch: &Batch) -> DecodeLaw {
+        if self.skew(batch).is_some() {
+            // Two points move along the table, so no line holds for long. One step always does.
+            return DecodeLaw { first: self.step_time(batch), growth: Ticks::ZERO, valid_for: 1 };
+        }
         let line = self.decode_line(batch);
         let (context, sequences) = (batch.context_tokens, u64::from(batch.decode_sequences));
         DecodeLaw {

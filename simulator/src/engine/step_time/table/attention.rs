@@ -20,9 +20,9 @@ pub(super) struct Attention {
 }
 
 impl Attention {
-    /// From measurements at `[chunk, tokens before it, sequences, tokens of each]`, and how many of
-    /// them lie outside a complete grid. `None` when one of the pure kinds is missing.
-    pub(super) fn new(points: &BTreeMap<[u32; 4], f64>) -> Option<(Self, usize)> {
+    /// From measurements at `[chunk, tokens before it, sequences, tokens of each]`, and what is odd
+    /// about them. `None` when one of the pure kinds is missing.
+    pub(super) fn new(points: &BTreeMap<[u32; 4], f64>) -> Option<(Self, Oddities)> {
         let (mut decode, mut prefill, mut mixed) =
             (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (&point, &time) in points {
@@ -32,12 +32,12 @@ impl Attention {
                 _ => mixed.insert(point, time),
             };
         }
-        make_monotone(&mut decode);
+        let lifted = make_monotone(&mut decode);
         let (decode, decode_outside) = Grid::within(&decode)?;
         let (prefill, prefill_outside) = Grid::within(&prefill)?;
         let (mixed, mixed_outside) = Grid::within(&mixed).unzip();
         let outside = decode_outside + prefill_outside + mixed_outside.unwrap_or(0);
-        Some((Self { decode, prefill, mixed }, outside))
+        Some((Self { decode, prefill, mixed }, Oddities { outside, lifted }))
     }
 
     /// The time of a batch with a prompt in it.
@@ -70,8 +70,8 @@ impl Attention {
     }
 
     /// The time with `sequences` decoding sequences of `tokens` tokens each, and nothing else.
-    pub(super) fn decode_only(&self, sequences: u32, tokens: u32) -> f64 {
-        self.decode.at([f64::from(sequences), f64::from(tokens)])
+    pub(super) fn decode_only(&self, sequences: u32, tokens: f64) -> f64 {
+        self.decode.at([f64::from(sequences), tokens])
     }
 
     /// The numbers of tokens between which decode-only batches follow one law.
@@ -80,16 +80,31 @@ impl Attention {
     }
 }
 
+/// What is odd about measurements of attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Oddities {
+    /// Those outside a complete grid, which are not used.
+    pub(super) outside: usize,
+    /// Decode-only batches that took much less time than those of fewer tokens.
+    pub(super) lifted: usize,
+}
+
+/// A fall by less than this share is the noise of a timer.
+const NOISE: f64 = 0.1;
+
 /// Lifts a time below that of fewer tokens to it: more tokens do not take less time, but a timer
-/// has noise, and a step law cannot shrink.
-fn make_monotone(decode: &mut BTreeMap<[u32; 2], f64>) {
+/// has noise, and a step law cannot shrink. Returns how many were lifted by more than [`NOISE`].
+fn make_monotone(decode: &mut BTreeMap<[u32; 2], f64>) -> usize {
+    let mut lifted = 0;
     let mut above = (0, 0.0);
     for ([sequences, _], time) in decode {
         if above.0 == *sequences {
+            lifted += usize::from(*time < above.1 * (1.0 - NOISE));
             *time = time.max(above.1);
         }
         above = (*sequences, *time);
     }
+    lifted
 }
 
 #[cfg(test)]
@@ -153,8 +168,9 @@ mod tests {
 
     #[test]
     fn noise_does_not_make_more_tokens_faster() {
-        let mut decode = BTreeMap::from([([1, 16], 5.0), ([1, 32], 4.0), ([2, 16], 3.0)]);
-        make_monotone(&mut decode);
-        assert_eq!(decode.into_values().collect::<Vec<_>>(), [5.0, 5.0, 3.0]);
+        let times = [([1, 16], 5.0), ([1, 32], 4.0), ([1, 64], 4.9), ([2, 16], 3.0)];
+        let mut decode = BTreeMap::from(times);
+        assert_eq!(make_monotone(&mut decode), 1);
+        assert_eq!(decode.into_values().collect::<Vec<_>>(), [5.0, 5.0, 5.0, 3.0]);
     }
 }

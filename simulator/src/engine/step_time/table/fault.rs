@@ -100,10 +100,10 @@ pub enum TableFault {
         /// By how much the time is below that of a smaller size.
         percent: f64,
     },
-    /// A step of one token takes a time that no GPU takes.
-    #[error("a step of one token would take {millis} ms — expected microseconds in time_us")]
+    /// Next to no work takes a time that no GPU takes.
+    #[error("next to no work takes {micros} µs, as no GPU does — expected microseconds in time_us")]
     Unit {
-        /// The time of the step.
-        millis: f64,
+        /// The time of the smallest batch.
+        micros: f64,
     },
 }

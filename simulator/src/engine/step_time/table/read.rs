@@ -6,18 +6,22 @@
 //! | `per_sequence.csv` | `layer,sequences,time_us` |
 //! | `attention.csv` | `prefill_chunk,kv_prefill,n_decode,kv_decode,time_us` |
 //! | `moe.csv`, when the model has experts | `tokens,activated_experts,time_us` |
+//! | `skew_fit.csv`, optional | see [`Skew`] |
+//! | `meta.yaml`, optional, here or in the folder above | whether `skew_fit.csv` is to be used |
 //!
 //! All are of one transformer block. This is the output of the profiler of `LLMServingSim`
 //! (<https://github.com/casys-kaist/LLMServingSim>).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
+use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::attention::Attention;
+use super::attention::{Attention, Oddities};
 use super::experts::Experts;
 use super::fault::{TableError, TableFault};
 use super::grid::Grid;
+use super::skew::Skew;
 use super::{HostTime, Table};
 
 /// A folder of layer timings, and what has to be known of the model to put a step together.
@@ -62,8 +66,14 @@ const PER_SEQUENCE: [(&str, Repeat, bool); 2] =
 /// it may, since kernels change with size.
 const MOST_FALL: f64 = 0.25;
 
-/// What a step of one token takes at least and at most, in seconds: a wide range for any GPU.
-const PLAUSIBLE_STEP: std::ops::Range<f64> = 100e-6..10.0;
+/// A fall by more than this is told to the reader.
+const NOTABLE_FALL: f64 = 0.05;
+
+/// What the layers of a table take at least and at most when there is next to no work, in seconds:
+/// a wide range for any GPU. The lower end of attention is the launch of one kernel, that of the
+/// other tables a few launches.
+const PLAUSIBLE_LAYERS: Range<f64> = 5e-6..5.0;
+const PLAUSIBLE_ATTENTION: Range<f64> = 0.5e-6..2e-3;
 
 impl Table {
     /// Reads a folder. Also returns what a reader of results should know of it.
@@ -79,18 +89,21 @@ impl Table {
         let path = file("dense.csv");
         let dense = layers(&path, ["layer", "tokens", "time_us"])?;
         let dense = sum(&path, &dense, &DENSE, folder.num_layers)?;
-        let dense = rising(&path, &dense, "tokens")?;
+        let dense = rising(&path, &dense, "tokens", &mut notes)?;
+        check_unit(&path, dense.at([1.0]), PLAUSIBLE_LAYERS)?;
         let experts = folder.experts.map(|count| experts(&file("moe.csv"), count)).transpose()?;
 
         let path = file("per_sequence.csv");
         let per_sequence = layers(&path, ["layer", "sequences", "time_us"])?;
         let per_sequence = sum(&path, &per_sequence, &PER_SEQUENCE, folder.num_layers)?;
-        let per_sequence = rising(&path, &per_sequence, "sequences")?;
+        let per_sequence = rising(&path, &per_sequence, "sequences", &mut notes)?;
+        check_unit(&path, per_sequence.at([1.0]), PLAUSIBLE_LAYERS)?;
 
         let path = file("attention.csv");
         let points = attention(&path)?;
-        let (attention, outside) = Attention::new(&points)
+        let (attention, Oddities { outside, lifted }) = Attention::new(&points)
             .ok_or_else(|| TableError::new(&path, None, TableFault::OneKindOnly))?;
+        check_unit(&path, attention.decode_only(1, 1.0), PLAUSIBLE_ATTENTION)?;
         if outside > 0 {
             notes.push(format!(
                 "{}: {outside} of {} rows lie outside a complete grid and are not used",
@@ -98,26 +111,56 @@ impl Table {
                 points.len()
             ));
         }
+        if lifted > 0 {
+            notes.push(format!(
+                "{}: {lifted} decode-only batches took much less time than those of fewer tokens, \
+                 and are taken to need as much",
+                path.display()
+            ));
+        }
 
+        let skew = skew(&folder.path, &mut notes)?;
         let capture_sizes = Vec::new();
         let host = HostTime::NONE;
         let num_layers = folder.num_layers;
         let table =
-            Self { num_layers, dense, experts, per_sequence, attention, capture_sizes, host };
-        table.check_unit(&folder.path)?;
+            Self { num_layers, dense, experts, per_sequence, attention, skew, capture_sizes, host };
         Ok((table, notes))
     }
+}
 
-    fn check_unit(&self, folder: &Path) -> Result<(), TableError> {
-        let layers = f64::from(self.num_layers);
-        let step = self.dense.at([1.0])
-            + self.per_sequence.at([1.0])
-            + layers * self.attention.decode_only(1, 1);
-        if PLAUSIBLE_STEP.contains(&step) {
-            return Ok(());
-        }
-        Err(TableError::new(folder, None, TableFault::Unit { millis: step * 1e3 }))
+/// Whether a file with next to no work takes a time that a GPU takes.
+fn check_unit(path: &Path, least: f64, plausible: Range<f64>) -> Result<(), TableError> {
+    if plausible.contains(&least) {
+        return Ok(());
     }
+    Err(TableError::new(path, None, TableFault::Unit { micros: least * 1e6 }))
+}
+
+/// The correction for unequal lengths, unless there is none or the profiler turned it off.
+fn skew(folder: &Path, notes: &mut Vec<String>) -> Result<Option<Skew>, TableError> {
+    let path = folder.join("skew_fit.csv");
+    if !path.exists() {
+        return Ok(None);
+    }
+    if is_turned_off(folder) {
+        notes.push(format!("{}: not used, as meta.yaml says", path.display()));
+        return Ok(None);
+    }
+    Skew::read(&path)
+}
+
+/// Whether `meta.yaml` says that the fit is not to be used.
+///
+/// The file has keys that are numbers, which a [`Document`](crate::document) refuses, so its two
+/// lines are looked for as text.
+fn is_turned_off(folder: &Path) -> bool {
+    let folders = [Some(folder), folder.parent()].into_iter().flatten();
+    let meta = folders.into_iter().find_map(|at| fs::read_to_string(at.join("meta.yaml")).ok());
+    meta.is_some_and(|meta| {
+        let mut lines = meta.lines().skip_while(|line| line.trim_end() != "skew_fit:").skip(1);
+        lines.next().is_some_and(|line| line.trim() == "enabled: false")
+    })
 }
 
 /// Times in seconds of each layer, by size.
@@ -174,18 +217,22 @@ fn sum(
     Ok(sums)
 }
 
-/// A curve, unless it falls by too much.
+/// A curve, unless it falls by too much. A fall that is more than a timer's noise is noted.
 fn rising(
     path: &Path,
     times: &BTreeMap<[u32; 1], f64>,
     of: &'static str,
+    notes: &mut Vec<String>,
 ) -> Result<Grid<1>, TableError> {
     let mut highest = 0.0_f64;
     for (&[size], &time) in times {
         let fall = 1.0 - time / highest;
+        let fault = TableFault::NotMonotone { size, of, percent: fall * 100.0 };
         if fall > MOST_FALL {
-            let fault = TableFault::NotMonotone { size, of, percent: fall * 100.0 };
             return Err(TableError::new(path, None, fault));
+        }
+        if fall > NOTABLE_FALL {
+            notes.push(TableError::new(path, None, fault).to_string());
         }
         highest = highest.max(time);
     }
@@ -228,12 +275,12 @@ fn points<const N: usize, const D: usize>(
     Ok(points)
 }
 
-struct Row<const N: usize> {
-    line: u64,
-    fields: [String; N],
+pub(super) struct Row<const N: usize> {
+    pub(super) line: u64,
+    pub(super) fields: [String; N],
 }
 
-fn rows<const N: usize>(
+pub(super) fn rows<const N: usize>(
     path: &Path,
     columns: [&'static str; N],
 ) -> Result<Vec<Row<N>>, TableError> {

@@ -235,21 +235,105 @@ fn a_faulty_folder_is_refused() {
     );
 }
 
+/// Multiplies the times of a file, which may have been written in another unit.
+fn scale(folder: &Path, file: &str, factor: f64) {
+    let path = folder.join(file);
+    let text = fs::read_to_string(&path).unwrap();
+    let scaled = |line: &str| match line.rsplit_once(',') {
+        Some((sizes, time)) if time != "time_us" => {
+            format!("{sizes},{}\n", time.parse::<f64>().unwrap() * factor)
+        }
+        _ => format!("{line}\n"),
+    };
+    fs::write(&path, text.lines().map(scaled).collect::<String>()).unwrap();
+}
+
 #[test]
 fn times_in_another_unit_are_noticed() {
-    let folder = tempfile::tempdir().unwrap();
-    write(folder.path());
     for file in ["dense.csv", "per_sequence.csv", "attention.csv"] {
+        for factor in [1e-3, 1e6] {
+            let folder = tempfile::tempdir().unwrap();
+            write(folder.path());
+            scale(folder.path(), file, factor);
+            let error = read(folder.path()).unwrap_err();
+            assert!(matches!(error.fault(), TableFault::Unit { .. }), "{file}: {error}");
+            assert!(error.to_string().contains(file), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_table_that_is_odd_is_used_with_a_note() {
+    let check = |file: &str, part: &str, instead: &str, expected: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path());
         let path = folder.path().join(file);
         let text = fs::read_to_string(&path).unwrap();
-        let in_millis = |line: &str| match line.rsplit_once(',') {
-            Some((sizes, time)) if time != "time_us" => {
-                format!("{sizes},{}\n", time.parse::<f64>().unwrap() / 1e3)
-            }
-            _ => format!("{line}\n"),
-        };
-        fs::write(&path, text.lines().map(in_millis).collect::<String>()).unwrap();
+        assert!(text.contains(part), "{part:?}");
+        fs::write(&path, text.replace(part, instead)).unwrap();
+        let (_, notes) = read(folder.path()).unwrap();
+        let notes = notes.join("; ").replace(&format!("{}/", folder.path().display()), "");
+        assert_eq!(notes, expected);
+    };
+    check("dense.csv", "time_us", "time_us", "");
+    check(
+        "per_sequence.csv",
+        "lm_head,8,600\n",
+        "lm_head,8,500\n",
+        "per_sequence.csv: 8 sequences take 15 % less than fewer — expected times to rise with \
+         size",
+    );
+    check(
+        "attention.csv",
+        "0,0,8,1024,86.92",
+        "0,0,8,1024,5",
+        "attention.csv: 1 decode-only batches took much less time than those of fewer tokens, and \
+         are taken to need as much",
+    );
+    check(
+        "attention.csv",
+        "256,1024,64,1024,",
+        "255,1024,64,1024,",
+        "attention.csv: 12 of 49 rows lie outside a complete grid and are not used",
+    );
+}
+
+const SKEW_FIT: &str = "pc,n_label,skew_rate_label,kv_big_label,kp_label,alpha,n_samples\n\
+                        0,n<=8,sr<=70%,kvB<=1k,kp=0,0.25,4\n";
+
+/// Two sequences of 200 and 400 tokens: a quarter of the way from two of 300 to two of 400.
+#[test]
+fn unequal_lengths_cost_what_was_fitted_to_them() {
+    let equal = dense_micros(2.0) + 622.0 + 10.0 * (5.0 + 0.01 * 600.0);
+    let unequal = equal + 0.25 * 10.0 * 0.01 * 200.0;
+    let check_with = |meta: Option<&str>, expected: f64, noted: usize| {
+        let folder = tempfile::tempdir().unwrap();
+        let layers = folder.path().join("tp1");
+        fs::create_dir(&layers).unwrap();
+        write(&layers);
+        fs::write(layers.join("skew_fit.csv"), SKEW_FIT).unwrap();
+        if let Some(meta) = meta {
+            fs::write(folder.path().join("meta.yaml"), meta).unwrap();
+        }
+        let (table, notes) = read(&layers).unwrap();
+        assert_eq!(notes.len(), noted, "{notes:?}");
+        let batch = batch(&[], &[200, 400]);
+        check(&table, &batch, expected);
+        let law = table.decode_law(&batch);
+        assert_eq!(law.first, table.step_time(&batch));
+    };
+    check_with(None, unequal, 0);
+    check_with(Some("skew_fit:\n  enabled: true\n"), unequal, 0);
+    check_with(Some("gpu: GPU 1\nskew_fit:\n  enabled: false\n"), equal, 1);
+}
+
+#[test]
+fn equal_lengths_and_batches_with_a_prompt_have_no_skew() {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    fs::write(folder.path().join("skew_fit.csv"), SKEW_FIT).unwrap();
+    let (with, _) = read(folder.path()).unwrap();
+    for batch in [batch(&[], &[300; 2]), batch(&[100], &[200, 400])] {
+        assert_eq!(with.step_time(&batch), table().step_time(&batch), "{batch:?}");
     }
-    let error = read(folder.path()).unwrap_err();
-    assert!(matches!(error.fault(), TableFault::Unit { .. }), "{error}");
 }
