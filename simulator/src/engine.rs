@@ -55,6 +55,7 @@
 
 mod args;
 mod blocks;
+mod frontend;
 mod jumping;
 mod request;
 mod sequence;
@@ -65,6 +66,7 @@ mod ticks;
 use optimizer::units::{Fraction, Timestamp};
 
 pub use args::{EngineArgs, EngineConfig, EngineConfigError, Rejection, SchedulingPolicy};
+pub use frontend::{FrontEnd, FrontEndQueue};
 pub use jumping::Engine;
 pub use request::{Content, Request, RequestId, Segment, TextId};
 pub use step_time::{DecodeLaw, StepTime};

@@ -13,6 +13,7 @@ mod model;
 mod peer;
 mod recording;
 mod replay;
+pub mod summary;
 mod survey;
 
 pub use comparison::{Comparison, GpuMedian, Metric, Row, Statistic, compare, medians};

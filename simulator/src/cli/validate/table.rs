@@ -103,6 +103,7 @@ mod tests {
             run: "one".to_owned(),
             gpu: "GPU 1".to_owned(),
             model: "m".to_owned(),
+            stage: None,
             metric,
             unit: "ms",
             real: 1234.56,
