@@ -1,7 +1,7 @@
 //! One replica on one core: the price of a chat request, in the engine that jumps from event to
 //! event and in the one that computes every step.
 
-use benches::{LLAMA_8B_H100, chat, llama_8b_h100_config, serve};
+use benches::{LLAMA_8B_H100, chat, llama_8b_h100_config, mooncake, serve};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use optimizer::units::RequestRate;
 use simulator::engine::{Engine, Stepwise};
@@ -17,10 +17,19 @@ fn bench(c: &mut Criterion) {
         (100_000, 40.0, 1, "overload, 40 chat requests/s"),
     ] {
         let arrivals = chat(count, RequestRate::new(rate), output_factor);
-        group.throughput(Throughput::Elements(count as u64));
+        group.throughput(Throughput::Elements(u64::from(count)));
         group.bench_function(format!("jumping, {name}"), |b| {
             b.iter(|| serve(&mut Engine::new(config, LLAMA_8B_H100), &arrivals));
         });
+    }
+    match mooncake(4, 0.5) {
+        Some(arrivals) => {
+            group.throughput(Throughput::Elements(arrivals.len() as u64));
+            group.bench_function("jumping, Mooncake conversation with prefixes", |b| {
+                b.iter(|| serve(&mut Engine::new(config, LLAMA_8B_H100), &arrivals));
+            });
+        }
+        None => eprintln!("no Mooncake trace: PLIMSOLL_DATA names no folder that has it"),
     }
     let arrivals = chat(5_000, RequestRate::new(12.0), 1);
     group.throughput(Throughput::Elements(5_000));

@@ -1,12 +1,17 @@
 //! Workloads that the benches share. They are fixed, so that numbers of different days compare.
 
+use std::path::Path;
+use std::{env, fs};
+
 use optimizer::units::{RequestRate, Seconds, Timestamp};
+use serde::Deserialize;
 use simulator::engine::step_time::Linear;
 use simulator::engine::{
-    EngineArgs, EngineConfig, ModelServer, Observer, Request, RequestId, TokenGaps,
+    Content, EngineArgs, EngineConfig, ModelServer, Observer, Request, RequestId, Segment, TextId,
+    TokenGaps,
 };
 use simulator::kernel::Streams;
-use simulator::workload::{Arrival, synthesis};
+use simulator::workload::synthesis;
 
 /// Llama-3.1-8B on one H100, as the simulator's catalog has it.
 pub const LLAMA_8B_H100: Linear = Linear {
@@ -34,25 +39,77 @@ pub fn llama_8b_h100_config() -> EngineConfig {
     .expect("the arguments are valid")
 }
 
+/// Requests and when they arrive.
+pub type Arrivals = Vec<(Timestamp, Request)>;
+
 /// `count` chat requests with the lengths and the burstiness of the Azure 2023 conversation trace,
 /// at a mean of `rate`, their output tokens multiplied by `output_factor`.
 #[must_use]
-pub fn chat(count: usize, rate: RequestRate, output_factor: u64) -> Vec<Arrival> {
+pub fn chat(count: u32, rate: RequestRate, output_factor: u32) -> Arrivals {
     let hour = synthesis::azure_chat(Seconds::from_minutes(60.0), Streams::new(1));
     let recorded = hour.len() as f64 / 3600.0;
     let (speed, length) = (recorded / rate.value(), Timestamp::from_seconds(3600.0));
     let rounds = (0_u64..).flat_map(|round| hour.iter().map(move |arrival| (round, arrival)));
-    rounds
-        .take(count)
-        .map(|(round, arrival)| {
+    (0..count)
+        .zip(rounds)
+        .map(|(id, (round, arrival))| {
             let at = arrival.at.as_seconds() + length.as_seconds() * round as f64;
-            Arrival {
-                at: Timestamp::from_seconds(at * speed),
-                prompt: arrival.prompt,
-                output: optimizer::units::Tokens::new(arrival.output.get() * output_factor),
-            }
+            let (prompt, output) = (tokens(arrival.prompt), tokens(arrival.output));
+            let request = Request::new(RequestId(id), prompt, output * output_factor);
+            (Timestamp::from_seconds(at * speed), request)
         })
         .collect()
+}
+
+/// The Mooncake conversation trace, `rounds` times over, at `speed` times its pace; `None` when
+/// there is no `traces/mooncake-conversation.jsonl` in the folder that `PLIMSOLL_DATA` names. A
+/// later round says other things, so it finds nothing of the one before.
+///
+/// # Panics
+///
+/// When the file is no such trace.
+#[must_use]
+pub fn mooncake(rounds: u32, speed: f64) -> Option<Arrivals> {
+    /// Tokens of a block of the trace.
+    const BLOCK: u32 = 512;
+    /// The time stamps are those of batches, which begin so many seconds apart.
+    const BATCH: f64 = 3.0;
+
+    #[derive(Deserialize)]
+    struct Row {
+        timestamp: f64,
+        input_length: u32,
+        output_length: u32,
+        hash_ids: Vec<u64>,
+    }
+
+    let folder = env::var_os("PLIMSOLL_DATA")?;
+    let text = fs::read_to_string(Path::new(&folder).join("traces/mooncake-conversation.jsonl"));
+    let text = text.ok()?;
+    let rows: Vec<Row> =
+        text.lines().map(|line| serde_json::from_str(line).expect("a row of the trace")).collect();
+    let mut arrivals = Vec::with_capacity(rows.len() * rounds as usize);
+    let mut ids = 0..;
+    for round in 0..rounds {
+        for batch in rows.chunk_by(|a, b| a.timestamp.total_cmp(&b.timestamp).is_eq()) {
+            for (place, row) in batch.iter().enumerate() {
+                let spread = BATCH * place as f64 / batch.len() as f64;
+                let at = f64::from(round) * 3600.0 + row.timestamp / 1000.0 + spread;
+                let text = |&id| TextId(u64::from(round) << 32 | id);
+                let segments =
+                    row.hash_ids.iter().map(|id| Segment { text: text(id), tokens: BLOCK });
+                let content = Content::new(segments, None);
+                let id = RequestId(ids.next()?);
+                let request = Request::new(id, row.input_length, row.output_length);
+                arrivals.push((Timestamp::from_seconds(at / speed), request.with_content(content)));
+            }
+        }
+    }
+    Some(arrivals)
+}
+
+fn tokens(length: optimizer::units::Tokens) -> u32 {
+    u32::try_from(length.get()).expect("a chat request is short")
 }
 
 /// Counts what a server reports and keeps nothing.
@@ -62,10 +119,14 @@ pub struct Counter {
     pub finished: u64,
     /// Output tokens after the first of each request.
     pub gaps: u64,
+    /// Prompt tokens that were found in the prefix cache.
+    pub cached: u64,
 }
 
 impl Observer for Counter {
-    fn scheduled(&mut self, _: RequestId, _: Timestamp, _: u32) {}
+    fn scheduled(&mut self, _: RequestId, _: Timestamp, cached_tokens: u32) {
+        self.cached += u64::from(cached_tokens);
+    }
 
     fn preempted(&mut self, _: RequestId) {}
 
@@ -85,15 +146,11 @@ impl Observer for Counter {
 /// # Panics
 ///
 /// When a request does not fit the server's context.
-pub fn serve(server: &mut impl ModelServer, arrivals: &[Arrival]) -> Counter {
+pub fn serve(server: &mut impl ModelServer, arrivals: &[(Timestamp, Request)]) -> Counter {
     let mut counter = Counter::default();
-    let tokens = |length: optimizer::units::Tokens| {
-        u32::try_from(length.get()).expect("a chat request is short")
-    };
-    for (id, arrival) in (0..).zip(arrivals) {
-        let request = Request::new(RequestId(id), tokens(arrival.prompt), tokens(arrival.output));
-        server.advance(arrival.at, &mut counter);
-        server.submit(request, arrival.at, &mut counter).expect("the request fits the context");
+    for (at, request) in arrivals {
+        server.advance(*at, &mut counter);
+        server.submit(request.clone(), *at, &mut counter).expect("the request fits the context");
     }
     server.advance(Timestamp::MAX, &mut counter);
     counter

@@ -54,9 +54,10 @@
 //! event for event and tick for tick.
 
 mod args;
-mod blocks;
+mod data_parallel;
 mod frontend;
 mod jumping;
+mod queue;
 mod request;
 mod sequence;
 pub mod step_time;
@@ -66,6 +67,7 @@ mod ticks;
 use optimizer::units::{Fraction, Timestamp};
 
 pub use args::{EngineArgs, EngineConfig, EngineConfigError, Rejection, SchedulingPolicy};
+pub use data_parallel::DataParallel;
 pub use frontend::{FrontEnd, FrontEndQueue};
 pub use jumping::Engine;
 pub use request::{Content, Request, RequestId, Segment, TextId};
@@ -133,7 +135,7 @@ pub trait ModelServer {
     ///
     /// # Errors
     ///
-    /// When the prompt does not fit the context.
+    /// When the prompt does not fit the context, or the queue is full.
     fn submit(
         &mut self,
         request: Request,
@@ -143,6 +145,11 @@ pub trait ModelServer {
 
     /// When something happens next that its owner has to know, if nothing arrives before.
     fn next_event(&self) -> Option<Timestamp>;
+
+    /// Drops a request of which the client has gone, at the time of the last
+    /// [`advance`](Self::advance). Its blocks are free at once; a step that computes it runs to its
+    /// end. `None` when it is not in flight.
+    fn abort(&mut self, id: RequestId) -> Option<Lost>;
 
     /// Drops everything, as when the process dies, and returns the requests that were lost: those
     /// in the batch, then those in the queue.

@@ -49,13 +49,49 @@ pub enum SchedulingPolicy {
 }
 
 impl EngineArgs {
-    /// The output tokens that a request can get; `Err` when its prompt does not fit.
-    pub(super) fn admit(&self, request: &Request) -> Result<u32, Rejection> {
+    /// The output tokens that a request can get where others are in flight already; `Err` when the
+    /// server refuses it.
+    pub(super) fn admit(&self, request: &Request, others: Load) -> Result<u32, Rejection> {
         let (prompt, context) = (request.prompt_tokens, self.max_model_len);
-        match context.checked_sub(prompt) {
-            None | Some(0) => Err(Rejection::PromptTooLong { prompt, context }),
-            Some(room) => Ok(request.output_tokens.clamp(1, room)),
+        let output = match context.checked_sub(prompt) {
+            None | Some(0) => return Err(Rejection::PromptTooLong { prompt, context }),
+            Some(room) => request.output_tokens.clamp(1, room),
+        };
+        if let Some(limit) = self.max_num_queued_reqs
+            && others.requests >= limit as usize
+        {
+            return Err(Rejection::TooManyRequests { limit });
         }
+        if let Some(limit) = self.max_num_queued_tokens
+            && others.prompt_tokens >= limit
+        {
+            return Err(Rejection::TooManyTokens { limit });
+        }
+        Ok(output)
+    }
+
+    /// Tokens that one of `requests` requests computes in a step at most.
+    pub(super) const fn chunk_limit(&self, requests: usize) -> u32 {
+        if self.long_prefill_token_threshold == 0 || requests == 1 {
+            u32::MAX
+        } else {
+            self.long_prefill_token_threshold
+        }
+    }
+
+    /// Blocks that an admission leaves free when `running` sequences run.
+    pub(super) fn reserve(&self, running: usize) -> u32 {
+        if running == 0 {
+            return 0;
+        }
+        let reserve = self.watermark.value() * f64::from(self.num_gpu_blocks);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a share of it"
+        )]
+        let reserve = reserve as u32;
+        reserve
     }
 
     /// Steps that are decided at once: the one under way and, with asynchronous scheduling, the
@@ -86,6 +122,15 @@ impl EngineArgs {
     pub const fn kv_capacity_tokens(&self) -> u64 {
         self.num_gpu_blocks.saturating_sub(1) as u64 * self.block_size as u64
     }
+}
+
+/// What an engine has to do when a request arrives.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Load {
+    /// Requests in flight.
+    pub(super) requests: usize,
+    /// Prompt tokens of those that have no first token yet.
+    pub(super) prompt_tokens: u64,
 }
 
 /// Engine arguments with which an engine starts.
@@ -162,5 +207,17 @@ pub enum Rejection {
         prompt: u32,
         /// `max_model_len`.
         context: u32,
+    },
+    /// `max_num_queued_reqs` requests are in flight: vLLM answers 503.
+    #[error("{limit} requests are in flight already")]
+    TooManyRequests {
+        /// `max_num_queued_reqs`.
+        limit: u32,
+    },
+    /// `max_num_queued_tokens` prompt tokens wait for their first output token: vLLM answers 503.
+    #[error("{limit} prompt tokens are being computed already")]
+    TooManyTokens {
+        /// `max_num_queued_tokens`.
+        limit: u64,
     },
 }

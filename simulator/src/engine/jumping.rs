@@ -5,21 +5,23 @@
 //! out, and what has all its output leaves. Between the two lies one step, or two with asynchronous
 //! scheduling, where the next step is decided when the one before it begins.
 
+mod cache;
 mod decoding;
 mod flight;
 mod member;
 mod plan;
-
-use std::collections::VecDeque;
+mod texts;
 
 use optimizer::units::{Fraction, Timestamp};
 
-use super::blocks::BlockPool;
-use super::sequence::Handle;
+use super::args::Load;
+use super::queue::{Rank, WaitingQueue};
+use super::sequence::{Handle, Sequence};
 use super::{
-    EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, StepTime,
-    Ticks, TokenGaps,
+    EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, RequestId,
+    StepTime, Ticks, TokenGaps,
 };
+use cache::Cache;
 use decoding::Decoding;
 use flight::Flight;
 use member::{Member, Members, Running};
@@ -29,22 +31,26 @@ use member::{Member, Members, Running};
 pub struct Engine<P> {
     args: EngineArgs,
     plant: P,
-    blocks: BlockPool,
+    cache: Cache,
     members: Members,
     /// All that are in the batch: those that decode, those that prefill, and those that only wait
     /// for their last booked step to end.
     running: Running,
     decoding: Decoding,
-    /// Sequences whose prompt is not booked to its end, in the order of their admission. All of them
-    /// were admitted after those that decode.
+    /// Sequences whose prompt is not booked to its end, in the order of their admission.
     prefilling: Vec<Handle>,
-    waiting: VecDeque<Handle>,
+    waiting: WaitingQueue,
+    /// A head of the queue that did not fit, and the version of the cache.
+    refused: Option<(Handle, u64)>,
     /// The steps under way: of the first, the one that the GPU computes.
     current: Option<Flight>,
     /// What follows, once it is decided.
     next: Option<Flight>,
     /// When the step under way began; when idle, the end of the last.
     clock: Moment,
+    submitted: u64,
+    /// Prompt tokens of requests without a first token.
+    unanswered_tokens: u64,
 }
 
 impl<P: StepTime> Engine<P> {
@@ -53,15 +59,18 @@ impl<P: StepTime> Engine<P> {
         Self {
             args,
             plant,
-            blocks: BlockPool::new(args.num_gpu_blocks, args.block_size),
+            cache: Cache::new(&args),
             members: Members::default(),
             running: Running::default(),
             decoding: Decoding::new(args.block_size),
             prefilling: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: WaitingQueue::new(args.scheduling_policy),
+            refused: None,
             current: None,
             next: None,
             clock: Moment::default(),
+            submitted: 0,
+            unanswered_tokens: 0,
         }
     }
 
@@ -82,7 +91,7 @@ impl<P: StepTime> Engine<P> {
         flight.booked = booked;
         if more > 0 {
             let demand = self.decoding.block_demand(0, more);
-            let fits = self.blocks.allocate(u32::try_from(demand).unwrap_or(u32::MAX));
+            let fits = self.cache.allocate(u32::try_from(demand).unwrap_or(u32::MAX));
             debug_assert!(fits, "the run is longer than its blocks");
             self.decoding.advance(more);
             while let Some(handle) = self.decoding.pop_complete(&mut self.members) {
@@ -125,7 +134,10 @@ impl<P: StepTime> Engine<P> {
         let state = &mut self.members[handle].state;
         let last_token = state.last_token.replace(self.clock);
         match last_token {
-            None => observer.first_token(state.request.id, self.clock.timestamp()),
+            None => {
+                self.unanswered_tokens -= u64::from(state.request.prompt_tokens);
+                observer.first_token(state.request.id, self.clock.timestamp());
+            }
             // It was preempted: the time since its last token is one long gap.
             Some(last_token) => observer.token_gaps(TokenGaps {
                 first: self.clock.span_since(last_token),
@@ -137,16 +149,48 @@ impl<P: StepTime> Engine<P> {
     }
 
     fn let_go(&mut self, handle: Handle, observer: &mut impl Observer) {
-        if self.members[handle].admission.is_some() {
-            self.running.remove(handle, &mut self.members);
-            self.blocks.free(self.members[handle].state.blocks);
-        } else {
-            // It was preempted while its last token was on the way.
-            self.waiting.retain(|&waiting| waiting != handle);
-        }
         let state = &self.members[handle].state;
         observer.finished(state.request.id, self.clock.timestamp(), state.generated);
+        self.forget(handle);
+    }
+
+    /// Takes a sequence out of the running list or the queue, and its blocks back.
+    fn forget(&mut self, handle: Handle) {
+        if self.members[handle].admission.is_some() {
+            self.running.remove(handle, &mut self.members);
+            self.release(handle, self.args.depth(), false);
+        } else {
+            // It may have been preempted while its last token was on the way.
+            let member = &mut self.members[handle];
+            self.waiting.remove(handle, member.state.rank);
+            self.cache.forget(&mut member.holding);
+        }
         self.members.remove(handle);
+    }
+
+    /// Takes the blocks of a sequence back, in whose last step `in_flight` steps were under way at
+    /// most.
+    fn release(&mut self, handle: Handle, in_flight: u64, returns: bool) {
+        let member = &mut self.members[handle];
+        let mut holding = std::mem::take(&mut member.holding);
+        self.cache.release(&mut holding, member.text(), member.known(in_flight), returns);
+        member.holding = holding;
+    }
+
+    /// Steps that have ended.
+    fn ended(&self) -> u64 {
+        let flights = self.current.iter().chain(&self.next);
+        self.decoding.step() - flights.map(|flight| flight.booked).sum::<u64>()
+    }
+
+    fn lost(&self, handle: Handle) -> Lost {
+        let member = &self.members[handle];
+        let output_tokens = member.delivered(self.decoding.step(), self.ended());
+        Lost { id: member.state.request.id, output_tokens }
+    }
+
+    fn in_flight(&self) -> impl Iterator<Item = Handle> {
+        self.running.iter(&self.members).chain(self.waiting.iter())
     }
 }
 
@@ -185,10 +229,15 @@ impl<P: StepTime> ModelServer for Engine<P> {
         now: Timestamp,
         observer: &mut impl Observer,
     ) -> Result<(), Rejection> {
-        let output_tokens = self.args.admit(&request)?;
-        let handle = self.members.insert(Member::new(request, output_tokens));
-        let heads_the_queue = self.waiting.is_empty();
-        self.waiting.push_back(handle);
+        let load = Load { requests: self.load(), prompt_tokens: self.unanswered_tokens };
+        let output_tokens = self.args.admit(&request, load)?;
+        self.submitted += 1;
+        self.unanswered_tokens += u64::from(request.prompt_tokens);
+        let rank = Rank { priority: request.priority, arrival: now, serial: self.submitted };
+        let member = Member::new(Sequence::new(request, rank, output_tokens));
+        let handle = self.members.insert(member);
+        self.waiting.push(handle, rank);
+        let heads_the_queue = self.waiting.head() == Some(handle);
         if self.current.is_none() {
             self.clock = self.clock.max(Moment::at(now));
             self.begin(observer);
@@ -207,22 +256,42 @@ impl<P: StepTime> ModelServer for Engine<P> {
         Some((self.clock + flight.law.total(flight.remaining)).timestamp())
     }
 
+    fn abort(&mut self, id: RequestId) -> Option<Lost> {
+        let mut handles = self.in_flight();
+        let handle = handles.find(|&handle| self.members[handle].state.request.id == id)?;
+        drop(handles);
+        self.decoding.remove(handle, &mut self.members);
+        let lost = self.lost(handle);
+        let member = &self.members[handle];
+        if lost.output_tokens == 0 {
+            self.unanswered_tokens -= u64::from(member.state.request.prompt_tokens);
+        }
+        // The steps under way compute it in vain; those that are not booked would, too.
+        let mut ended = self.ended();
+        for flight in self.current.iter_mut().chain(&mut self.next) {
+            flight.cut();
+            let until = ended + flight.booked;
+            flight.sequences -= u32::from(member.decodes_within(ended, until));
+            flight.prefilled.retain(|&other| other != handle);
+            flight.complete.retain(|&other| other != handle);
+            ended = until;
+        }
+        self.prefilling.retain(|&other| other != handle);
+        self.forget(handle);
+        Some(lost)
+    }
+
     fn abort_all(&mut self) -> Vec<Lost> {
         let running: Vec<_> = self.running.iter(&self.members).collect();
         for &handle in &running {
             self.decoding.remove(handle, &mut self.members);
         }
-        let flights = self.current.take().into_iter().chain(self.next.take());
-        let booked = self.decoding.step();
-        let ended = booked - flights.map(|flight| flight.booked).sum::<u64>();
-        let handles = running.into_iter().chain(self.waiting.drain(..));
-        let lost = handles.map(|handle| {
-            let member = &self.members[handle];
-            let output_tokens = member.delivered(booked, ended);
-            Lost { id: member.state.request.id, output_tokens }
-        });
-        let lost = lost.collect();
-        self.blocks = BlockPool::new(self.args.num_gpu_blocks, self.args.block_size);
+        let lost = self.in_flight().map(|handle| self.lost(handle)).collect();
+        (self.current, self.next) = (None, None);
+        self.waiting = WaitingQueue::new(self.args.scheduling_policy);
+        self.refused = None;
+        self.unanswered_tokens = 0;
+        self.cache = Cache::new(&self.args);
         self.members = Members::default();
         self.running = Running::default();
         self.decoding = Decoding::new(self.args.block_size);
@@ -239,6 +308,6 @@ impl<P: StepTime> ModelServer for Engine<P> {
     }
 
     fn kv_usage(&self) -> Fraction {
-        self.blocks.usage()
+        self.cache.usage()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::{Index, IndexMut};
 
-use super::blocks::{BlockPool, Left};
+use super::queue::Rank;
 use super::step_time::Batch;
 use super::{Moment, Request};
 
@@ -10,6 +10,7 @@ use super::{Moment, Request};
 #[derive(Debug, Clone)]
 pub(super) struct Sequence {
     pub(super) request: Request,
+    pub(super) rank: Rank,
     /// Output tokens after which it ends; what was asked for, cut to the context.
     pub(super) output_tokens: u32,
     /// Output tokens so far, those included that a booked step will bring. Preemption does not take
@@ -17,10 +18,6 @@ pub(super) struct Sequence {
     pub(super) generated: u32,
     /// Tokens whose KV entries exist, or will exist when the booked steps have ended.
     pub(super) computed: u32,
-    /// Blocks held.
-    pub(super) blocks: u32,
-    /// After a preemption, what it left in the pool.
-    pub(super) left: Option<Left>,
     /// When its last output token came, or, once it is preempted, comes.
     pub(super) last_token: Option<Moment>,
     /// Whether it has been in a batch before.
@@ -28,14 +25,13 @@ pub(super) struct Sequence {
 }
 
 impl Sequence {
-    pub(super) fn new(request: Request, output_tokens: u32) -> Self {
+    pub(super) fn new(request: Request, rank: Rank, output_tokens: u32) -> Self {
         Self {
             request,
+            rank,
             output_tokens,
             generated: 0,
             computed: 0,
-            blocks: 0,
-            left: None,
             last_token: None,
             admitted: false,
         }
@@ -57,6 +53,12 @@ impl Sequence {
         self.generated == self.output_tokens
     }
 
+    /// Tokens to compute in a step that has `budget` left and lets no sequence compute more than
+    /// `limit`.
+    pub(super) fn chunk(&self, limit: u32, budget: u32) -> u32 {
+        self.needed().min(limit).min(budget)
+    }
+
     /// Books `chunk` of its tokens into a batch, and returns whether that brings an output token:
     /// it does, unless it leaves a part of the prompt for later. As in vLLM they count as computed
     /// from now on, before the batch runs.
@@ -76,25 +78,6 @@ impl Sequence {
         let complete = self.computed == self.tokens();
         self.generated += u32::from(complete);
         complete
-    }
-
-    /// Takes its blocks and computed tokens away, but not its output.
-    pub(super) fn evict(&mut self, pool: &mut BlockPool) {
-        self.left = Some(pool.leave(self.blocks, self.computed));
-        self.computed = 0;
-        self.blocks = 0;
-    }
-
-    /// Before its admission: takes back what is still there of what it left in the pool. Returns
-    /// what it left and how many blocks were there.
-    ///
-    /// One token at least has to be computed, or there would be no output.
-    pub(super) fn take_back(&mut self, pool: &mut BlockPool) -> Option<(Left, u32)> {
-        let left = self.left.take()?;
-        let count = pool.take_back(left, (self.tokens() - 1) / pool.block_size());
-        self.blocks = count;
-        self.computed = count * pool.block_size();
-        Some((left, count))
     }
 }
 

@@ -1,18 +1,21 @@
 //! The reference: every step, one sequence after the other.
 
+mod pool;
 mod schedule;
 
 use std::collections::VecDeque;
 
 use optimizer::units::{Fraction, Timestamp};
 
-use super::blocks::BlockPool;
+use super::args::Load;
+use super::queue::{Rank, WaitingQueue};
 use super::sequence::{Handle, Sequence, Slots};
 use super::step_time::Batch;
 use super::{
-    EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, StepTime,
-    Ticks, TokenGaps,
+    EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, RequestId,
+    StepTime, Ticks, TokenGaps,
 };
+use pool::{BlockHash, BlockId, BlockPool};
 
 /// One replica, step by step. It does what [`Engine`](super::Engine) does, in time that grows with
 /// the number of tokens; tests compare the two.
@@ -20,22 +23,39 @@ use super::{
 pub struct Stepwise<P> {
     args: EngineArgs,
     plant: P,
-    blocks: BlockPool,
+    pool: BlockPool,
     members: Slots<Member>,
     /// In the order of admission: the last one is the first to be evicted.
     running: Vec<Handle>,
-    waiting: VecDeque<Handle>,
+    waiting: WaitingQueue,
     /// The step under way and those that are decided.
     steps: VecDeque<Step>,
     /// When the step under way began, or the last one ended.
     clock: Moment,
+    submitted: u64,
 }
 
-/// A sequence and what has come of its output.
+/// A sequence, what has come of its output, and its blocks.
 #[derive(Debug)]
 struct Member {
     state: Sequence,
     delivered: u32,
+    blocks: Vec<BlockId>,
+    /// How many of its blocks can be found by others.
+    registered: usize,
+    /// The hashes of its full blocks, as far as somebody asked.
+    hashes: Vec<BlockHash>,
+}
+
+impl Member {
+    /// Computes the hashes of the first `count` blocks.
+    fn hash_until(&mut self, count: u32, block_size: u32) {
+        while self.hashes.len() < count as usize {
+            let (block, before) = (self.hashes.len(), self.hashes.last().copied());
+            let block = u32::try_from(block).unwrap_or(u32::MAX);
+            self.hashes.push(BlockHash::of(&self.state, block, block_size, before));
+        }
+    }
 }
 
 /// A step that is decided.
@@ -52,12 +72,13 @@ impl<P: StepTime> Stepwise<P> {
         Self {
             args,
             plant,
-            blocks: BlockPool::new(args.num_gpu_blocks, args.block_size),
+            pool: BlockPool::new(args.num_gpu_blocks, args.block_size),
             members: Slots::default(),
             running: Vec::new(),
-            waiting: VecDeque::new(),
+            waiting: WaitingQueue::new(args.scheduling_policy),
             steps: VecDeque::new(),
             clock: Moment::default(),
+            submitted: 0,
         }
     }
 
@@ -81,7 +102,7 @@ impl<P: StepTime> Stepwise<P> {
         let Some(step) = self.steps.pop_front() else { return };
         self.clock = self.clock + step.time;
         for handle in step.producers {
-            let Member { state, delivered } = &mut self.members[handle];
+            let Member { state, delivered, .. } = &mut self.members[handle];
             *delivered += 1;
             match state.last_token.replace(self.clock) {
                 None => observer.first_token(state.request.id, self.clock.timestamp()),
@@ -94,13 +115,27 @@ impl<P: StepTime> Stepwise<P> {
             }
             if *delivered == state.output_tokens {
                 observer.finished(state.request.id, self.clock.timestamp(), *delivered);
-                self.blocks.free(state.blocks);
-                // It may have been preempted while its last token was on the way.
-                self.running.retain(|&running| running != handle);
-                self.waiting.retain(|&waiting| waiting != handle);
-                self.members.remove(handle);
+                self.let_go(handle);
             }
         }
+    }
+
+    fn let_go(&mut self, handle: Handle) {
+        let member = &mut self.members[handle];
+        self.pool.release(std::mem::take(&mut member.blocks));
+        // It may have been preempted while its last token was on the way.
+        self.waiting.remove(handle, member.state.rank);
+        self.running.retain(|&running| running != handle);
+        self.members.remove(handle);
+    }
+
+    fn in_flight(&self) -> impl Iterator<Item = Handle> {
+        self.running.iter().copied().chain(self.waiting.iter())
+    }
+
+    fn lost(&self, handle: Handle) -> Lost {
+        let Member { state, delivered, .. } = &self.members[handle];
+        Lost { id: state.request.id, output_tokens: *delivered }
     }
 }
 
@@ -118,10 +153,21 @@ impl<P: StepTime> ModelServer for Stepwise<P> {
         now: Timestamp,
         observer: &mut impl Observer,
     ) -> Result<(), Rejection> {
-        let output_tokens = self.args.admit(&request)?;
-        let state = Sequence::new(request, output_tokens);
-        let handle = self.members.insert(Member { state, delivered: 0 });
-        self.waiting.push_back(handle);
+        let prefilling = self.in_flight().map(|handle| &self.members[handle]);
+        let prefilling = prefilling.filter(|member| member.delivered == 0);
+        let prompts = prefilling.map(|member| u64::from(member.state.request.prompt_tokens));
+        let load = Load { requests: self.load(), prompt_tokens: prompts.sum() };
+        let output_tokens = self.args.admit(&request, load)?;
+        self.submitted += 1;
+        let rank = Rank { priority: request.priority, arrival: now, serial: self.submitted };
+        let handle = self.members.insert(Member {
+            state: Sequence::new(request, rank, output_tokens),
+            delivered: 0,
+            blocks: Vec::new(),
+            registered: 0,
+            hashes: Vec::new(),
+        });
+        self.waiting.push(handle, rank);
         if self.steps.is_empty() {
             self.clock = self.clock.max(Moment::at(now));
             self.decide(observer);
@@ -133,15 +179,24 @@ impl<P: StepTime> ModelServer for Stepwise<P> {
         self.step_end().map(Moment::timestamp)
     }
 
+    fn abort(&mut self, id: RequestId) -> Option<Lost> {
+        let mut handles = self.in_flight();
+        let handle = handles.find(|&handle| self.members[handle].state.request.id == id)?;
+        drop(handles);
+        let lost = self.lost(handle);
+        for step in &mut self.steps {
+            step.producers.retain(|&producer| producer != handle);
+        }
+        self.let_go(handle);
+        Some(lost)
+    }
+
     fn abort_all(&mut self) -> Vec<Lost> {
-        let handles = self.running.drain(..).chain(self.waiting.drain(..));
-        let lost = handles.map(|handle| {
-            let Member { state, delivered } = &self.members[handle];
-            Lost { id: state.request.id, output_tokens: *delivered }
-        });
-        let lost = lost.collect();
+        let lost = self.in_flight().map(|handle| self.lost(handle)).collect();
+        self.running.clear();
+        self.waiting = WaitingQueue::new(self.args.scheduling_policy);
         self.members = Slots::default();
-        self.blocks = BlockPool::new(self.args.num_gpu_blocks, self.args.block_size);
+        self.pool = BlockPool::new(self.args.num_gpu_blocks, self.args.block_size);
         self.steps.clear();
         lost
     }
@@ -155,6 +210,6 @@ impl<P: StepTime> ModelServer for Stepwise<P> {
     }
 
     fn kv_usage(&self) -> Fraction {
-        self.blocks.usage()
+        self.pool.usage()
     }
 }

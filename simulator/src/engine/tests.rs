@@ -1,8 +1,8 @@
 //! The scheduler's rules, one small story each, and what must hold on any workload.
 
-use std::collections::BTreeMap;
+mod alike;
 
-use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 use optimizer::units::Seconds;
 
@@ -281,87 +281,4 @@ fn with_asynchronous_scheduling_a_seat_is_taken_a_step_later() {
     assert!((log.end(1).0 - 4.02).abs() < 1e-12);
     assert_eq!(log.scheduled[2], (2, Timestamp::from_seconds(4.02), 0));
     assert_eq!(log.first[&2], Timestamp::from_seconds(4.02 + 1.0 + 1.01));
-}
-
-/// Engine arguments from roomy to so tight that nearly every step preempts.
-fn args() -> impl Strategy<Value = EngineArgs> {
-    (8..300_u32, 1..24_u32, 1..40_u32, 0..120_u32, any::<bool>()).prop_map(
-        |(budget, seqs, block_size, spare, async_scheduling)| {
-            let max_model_len = 200;
-            EngineArgs {
-                max_num_batched_tokens: budget,
-                max_num_seqs: seqs.min(budget),
-                max_model_len,
-                block_size,
-                num_gpu_blocks: 1 + max_model_len.div_ceil(block_size) + spare,
-                async_scheduling,
-                ..EngineArgs::DEFAULT
-            }
-        },
-    )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
-
-    /// The engine that jumps and the one that walks do the same at the same time, and look the same
-    /// whenever one looks.
-    #[test]
-    fn jumping_is_walking(
-        args in args(),
-        plant in step_time::tests::plants(),
-        requests in prop::collection::vec((0..400_000_u64, 1..190_u32, 1..120_u32), 1..60),
-        glances in prop::collection::vec(0..20_000_000_u64, 0..20),
-    ) {
-        let mut now = 0;
-        let arrivals: Vec<Arrival> = requests
-            .into_iter()
-            .map(|(gap, prompt, output)| {
-                // Every third one comes together with the one before.
-                now += if gap % 3 == 0 { 0 } else { gap * 1_000 };
-                (Timestamp::from_nanos(now), prompt, output)
-            })
-            .collect();
-        let mut glances: Vec<_> =
-            glances.into_iter().map(|micros| Timestamp::from_nanos(micros * 1_000)).collect();
-        glances.sort_unstable();
-        glances.dedup();
-        let jumped = serve(&mut Engine::new(config(args), plant.clone()), &arrivals, &glances);
-        let walked = serve(&mut Stepwise::new(config(args), plant), &arrivals, &glances);
-        prop_assert_eq!(&jumped, &walked);
-
-        // Nothing is lost: every request ends once with its tokens, one gap for each after the
-        // first.
-        let (log, _) = jumped;
-        let wanted: Vec<_> = arrivals.iter().map(|&(_, p, o)| o.min(200 - p)).collect();
-        let mut ended: Vec<_> = log.finished.iter().map(|&(id, _, tokens)| (id, tokens)).collect();
-        ended.sort_unstable();
-        prop_assert_eq!(ended, (0..).zip(wanted.iter().copied()).collect::<Vec<_>>());
-        let gaps: u64 = log.gaps.values().sum();
-        prop_assert_eq!(gaps, wanted.iter().map(|&tokens| u64::from(tokens) - 1).sum::<u64>());
-    }
-
-    /// At whatever time they die, both engines lose the same requests, with the same tokens.
-    #[test]
-    fn both_die_alike(
-        args in args(),
-        plant in step_time::tests::plants(),
-        requests in prop::collection::vec((1..190_u32, 1..120_u32), 1..40),
-        death in 0..3_000_000_u64,
-    ) {
-        fn die(server: &mut impl ModelServer, requests: &[(u32, u32)], death: u64) -> Vec<Lost> {
-            let mut log = Log::default();
-            for (id, &(prompt_tokens, output_tokens)) in (0..).zip(requests) {
-                let request = Request::new(RequestId(id), prompt_tokens, output_tokens);
-                server.advance(Timestamp::ZERO, &mut log);
-                server.submit(request, Timestamp::ZERO, &mut log).unwrap();
-            }
-            server.advance(Timestamp::from_nanos(death * 1_000), &mut log);
-            server.abort_all()
-        }
-        prop_assert_eq!(
-            die(&mut Engine::new(config(args), plant.clone()), &requests, death),
-            die(&mut Stepwise::new(config(args), plant), &requests, death)
-        );
-    }
 }

@@ -83,10 +83,10 @@ impl Decoding {
         let state = &mut member.state;
         state.generated = state.output_tokens - remaining(finish_step, self.step);
         state.computed = state.tokens() - 1;
-        state.blocks = state.computed.div_ceil(self.block_size());
+        member.holding.blocks = member.state.computed.div_ceil(self.block_size());
         self.count -= 1;
-        self.tokens -= u64::from(state.tokens());
-        let phase = self.phase(state.tokens());
+        self.tokens -= u64::from(member.state.tokens());
+        let phase = self.phase(member.state.tokens());
         self.phases[phase] -= 1;
         true
     }

@@ -1,7 +1,7 @@
 //! What the jumping engine keeps of a sequence beside its state.
 
-use super::super::Request;
 use super::super::sequence::{Handle, Sequence, Slots};
+use super::cache::{Holding, Text};
 
 /// A sequence and its place in the engine.
 ///
@@ -9,6 +9,7 @@ use super::super::sequence::{Handle, Sequence, Slots};
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) state: Sequence,
+    pub(super) holding: Holding,
     /// Which admission brought it into the running list; `None` outside.
     pub(super) admission: Option<u64>,
     /// The step that brings its last token; `None` when it does not decode.
@@ -26,6 +27,21 @@ pub(super) struct Produced {
 }
 
 impl Member {
+    pub(super) fn new(state: Sequence) -> Self {
+        Self {
+            state,
+            holding: Holding::default(),
+            admission: None,
+            finish_step: None,
+            produced: None,
+        }
+    }
+
+    pub(super) fn text(&self) -> Text<'_> {
+        let request = &self.state.request;
+        Text { content: &request.content, prompt_tokens: request.prompt_tokens }
+    }
+
     /// The output tokens that it has got when `booked` steps are booked and `ended` have ended.
     pub(super) fn delivered(&self, booked: u64, ended: u64) -> u32 {
         let under_way = self.produced.map_or(0, |Produced { first, last }| {
@@ -33,16 +49,21 @@ impl Member {
         });
         self.state.generated - u32::try_from(under_way).unwrap_or(u32::MAX)
     }
-}
 
-impl Member {
-    pub(super) fn new(request: Request, output_tokens: u32) -> Self {
-        Self {
-            state: Sequence::new(request, output_tokens),
-            admission: None,
-            finish_step: None,
-            produced: None,
-        }
+    /// The tokens that were both computed and known when a step was last decided for this sequence,
+    /// which does not decode any more. `in_flight` steps at most were under way then.
+    pub(super) fn known(&self, in_flight: u64) -> u32 {
+        self.produced.map_or(self.state.computed, |Produced { first, last }| {
+            let unknown = last.map_or(0, |last| in_flight.min(last + 1 - first));
+            self.state.tokens() - u32::try_from(unknown).unwrap_or(u32::MAX)
+        })
+    }
+
+    /// Whether the steps after `ended`, up to and including `until`, bring a token of its decoding.
+    pub(super) fn decodes_within(&self, ended: u64, until: u64) -> bool {
+        self.produced.is_some_and(|Produced { first, last }| {
+            first < until && last.is_none_or(|last| last > ended)
+        })
     }
 }
 

@@ -2,22 +2,26 @@
 
 use super::super::sequence::Handle;
 use super::super::step_time::{Batch, DecodeLaw};
-use super::super::{Observer, StepTime, Ticks};
+use super::super::{ModelServer, Observer, SchedulingPolicy, StepTime, Ticks};
 use super::Engine;
 use super::flight::Flight;
-use super::member::Produced;
+use super::member::{Member, Produced};
 
 impl<P: StepTime> Engine<P> {
     /// Decides what the GPU does when all that is booked has ended, and books the first step of it.
     /// `None` when there is nothing to compute.
     pub(super) fn plan(&mut self, observer: &mut impl Observer) -> Option<Flight> {
-        let mut budget = self.args.max_num_batched_tokens;
-        let mut batch = Batch::default();
-        let mut prefilled = Vec::new();
-        let preempted = self.continue_running(&mut budget, &mut batch, &mut prefilled, observer);
+        let mut draft = Draft {
+            budget: self.args.max_num_batched_tokens,
+            limit: self.args.chunk_limit(self.load()),
+            batch: Batch::default(),
+            prefilled: Vec::new(),
+        };
+        let preempted = self.continue_running(&mut draft, observer);
         if !preempted {
-            self.admit(&mut budget, &mut batch, &mut prefilled, observer);
+            self.admit(&mut draft, observer);
         }
+        let Draft { mut batch, prefilled, .. } = draft;
         // Who decodes is settled only now, because a preemption may have taken some away.
         let only_decodes =
             batch == Batch::default() && prefilled.is_empty() && self.prefilling.is_empty();
@@ -42,6 +46,8 @@ impl<P: StepTime> Engine<P> {
                 self.decoding.insert(handle, &mut self.members);
             }
         }
+        // Where long prompts give way to others, these may have been admitted in any order.
+        complete.sort_unstable_by_key(|&handle| self.members[handle].admission);
 
         let (law, remaining) = if only_decodes {
             let law = self.plant.decode_law(&batch);
@@ -50,7 +56,7 @@ impl<P: StepTime> Engine<P> {
             } else {
                 to_finish.unwrap_or(1).min(law.valid_for)
             };
-            let free = u64::from(self.blocks.num_free());
+            let free = u64::from(self.cache.num_free());
             (law, 1 + self.decoding.steps_with(free, 0, wanted - 1))
         } else {
             let first = self.plant.step_time(&batch);
@@ -70,68 +76,103 @@ impl<P: StepTime> Engine<P> {
 
     /// Gives every running sequence its tokens and blocks, preempting where blocks run out. Returns
     /// whether it did. `batch` receives what the prefilling ones compute.
-    fn continue_running(
-        &mut self,
-        budget: &mut u32,
-        batch: &mut Batch,
-        prefilled: &mut Vec<Handle>,
-        observer: &mut impl Observer,
-    ) -> bool {
+    fn continue_running(&mut self, draft: &mut Draft, observer: &mut impl Observer) -> bool {
         let for_decodes = u32::try_from(self.decoding.block_demand(0, 1)).unwrap_or(u32::MAX);
-        let mut rest = *budget - self.decoding.count();
+        let mut rest = draft.budget - self.decoding.count();
         let growth = self.prefilling.iter().map(|&handle| {
-            let state = &self.members[handle].state;
-            let chunk = state.needed().min(rest);
+            let chunk = self.members[handle].state.chunk(draft.limit, rest);
             rest -= chunk;
-            self.blocks.blocks_for(state.computed + chunk) - state.blocks
+            self.missing(handle, chunk)
         });
         let demand = for_decodes.saturating_add(growth.sum());
-        if !self.blocks.allocate(demand) {
-            self.preempt(budget, batch, prefilled, observer);
+        if !self.cache.allocate(demand) {
+            self.preempt(draft, observer);
             return true;
         }
-        *budget -= self.decoding.count();
+        draft.budget -= self.decoding.count();
         for handle in std::mem::take(&mut self.prefilling) {
-            self.book(handle, budget, batch, prefilled);
+            let chunk = self.members[handle].state.chunk(draft.limit, draft.budget);
+            draft.budget -= chunk;
+            self.grant(handle, chunk);
+            self.book(handle, chunk, draft);
         }
         false
     }
 
     /// The slow way through the running list, one sequence after the other, when blocks are short.
-    fn preempt(
-        &mut self,
-        budget: &mut u32,
-        batch: &mut Batch,
-        prefilled: &mut Vec<Handle>,
-        observer: &mut impl Observer,
-    ) {
-        let prefilling = std::mem::take(&mut self.prefilling);
+    fn preempt(&mut self, draft: &mut Draft, observer: &mut impl Observer) {
+        let mut prefilling = std::mem::take(&mut self.prefilling);
+        let mut granted: Vec<(Handle, u32)> = Vec::new();
         let mut place = 0;
-        while let Some((handle, behind)) = self.running.next(place, &self.members) {
+        'running: while let Some((handle, behind)) = self.running.next(place, &self.members) {
             place = behind;
             let decodes = self.decoding.blocks_in_next_step(handle, &self.members);
-            let missing = decodes.unwrap_or_else(|| {
-                let state = &self.members[handle].state;
-                let chunk = state.needed().min(*budget);
-                self.blocks.blocks_for(state.computed + chunk) - state.blocks
-            });
-            while !self.blocks.allocate(missing) {
-                let Some(victim) = self.running.youngest(&self.members) else { return };
-                self.evict(victim, observer);
+            let prefills = prefilling.contains(&handle);
+            let chunk = match decodes {
+                Some(_) => 1,
+                None if prefills => self.members[handle].state.chunk(draft.limit, draft.budget),
+                // Its last token is on the way.
+                None => continue,
+            };
+            let missing = decodes.unwrap_or_else(|| self.missing(handle, chunk));
+            while !self.cache.allocate(missing) {
+                let Some(victim) = self.victim() else { return };
+                let had_its_turn = victim != handle
+                    && self.members[victim].admission < self.members[handle].admission;
+                let withdrawn = had_its_turn.then(|| self.withdraw(victim, &mut granted)).flatten();
+                if let Some(Withdrawn { tokens, blocks }) = withdrawn {
+                    draft.budget += tokens;
+                    self.evict(victim, self.args.depth() - 1, blocks, observer);
+                } else {
+                    self.evict(victim, self.args.depth(), 0, observer);
+                }
+                prefilling.retain(|&other| other != victim);
                 if victim == handle {
-                    return;
+                    continue 'running;
                 }
             }
-            if decodes.is_some() {
-                *budget -= 1;
-            } else if prefilling.contains(&handle) {
-                self.book(handle, budget, batch, prefilled);
+            draft.budget -= chunk;
+            if prefills {
+                self.grant(handle, chunk);
+                granted.push((handle, chunk));
+            }
+        }
+        for handle in prefilling {
+            let chunk = granted.iter().find(|&&(other, _)| other == handle);
+            self.book(handle, chunk.map_or(0, |&(_, chunk)| chunk), draft);
+        }
+    }
+
+    /// Takes back what a sequence was given in this step, if it was given anything.
+    fn withdraw(&mut self, victim: Handle, granted: &mut Vec<(Handle, u32)>) -> Option<Withdrawn> {
+        if let Some(blocks) = self.decoding.blocks_in_next_step(victim, &self.members) {
+            return Some(Withdrawn { tokens: 1, blocks });
+        }
+        let place = granted.iter().position(|&(other, _)| other == victim)?;
+        let (_, chunk) = granted.remove(place);
+        self.members[victim].state.computed += chunk;
+        Some(Withdrawn { tokens: chunk, blocks: 0 })
+    }
+
+    /// The sequence that has to make room.
+    fn victim(&mut self) -> Option<Handle> {
+        match self.args.scheduling_policy {
+            SchedulingPolicy::Fcfs => self.running.youngest(&self.members),
+            SchedulingPolicy::Priority => {
+                let urgency = |handle: Handle| self.members[handle].state.rank.urgency();
+                let mut running = self.running.iter(&self.members);
+                let first = running.next()?;
+                Some(running.fold(first, |least, handle| {
+                    if urgency(handle) > urgency(least) { handle } else { least }
+                }))
             }
         }
     }
 
-    /// Takes everything but its output from a sequence and puts it at the head of the queue.
-    fn evict(&mut self, victim: Handle, observer: &mut impl Observer) {
+    /// Takes everything but its output from a sequence and sends it back to the queue. When it was
+    /// given tokens last, `in_flight` steps at most were under way. It has `blocks` more than the
+    /// booked steps needed.
+    fn evict(&mut self, victim: Handle, in_flight: u64, blocks: u32, observer: &mut impl Observer) {
         if self.decoding.remove(victim, &mut self.members) {
             let latest = self.decoding.step();
             let member = &mut self.members[victim];
@@ -147,63 +188,89 @@ impl<P: StepTime> Engine<P> {
             }
         }
         self.running.remove(victim, &mut self.members);
+        self.members[victim].holding.blocks += blocks;
+        self.release(victim, in_flight, true);
         let state = &mut self.members[victim].state;
-        state.evict(&mut self.blocks);
+        state.computed = 0;
         observer.preempted(state.request.id);
-        self.waiting.push_front(victim);
+        self.waiting.push_preempted(victim, state.rank);
     }
 
-    fn admit(
-        &mut self,
-        budget: &mut u32,
-        batch: &mut Batch,
-        prefilled: &mut Vec<Handle>,
-        observer: &mut impl Observer,
-    ) {
-        while *budget > 0 && self.running.count() < self.args.max_num_seqs as usize {
-            let Some(&handle) = self.waiting.front() else { return };
-            let state = &mut self.members[handle].state;
-            if self.blocks.blocks_for(state.tokens()) > self.blocks.num_free() {
+    fn admit(&mut self, draft: &mut Draft, observer: &mut impl Observer) {
+        while draft.budget > 0 && self.running.count() < self.args.max_num_seqs as usize {
+            let Some(handle) = self.waiting.head() else { return };
+            if self.refused == Some((handle, self.cache.version())) {
                 return;
             }
-            let taken_back = state.take_back(&mut self.blocks);
-            let chunk = state.needed().min(*budget);
-            let missing = self.blocks.blocks_for(state.computed + chunk) - state.blocks;
-            let fits = self.blocks.allocate(missing);
-            debug_assert!(fits, "a chunk needs no more than the whole prompt");
+            let member = &mut self.members[handle];
+            let tokens = member.state.tokens();
+            // One token at least has to be computed, or there would be no output.
+            let most = (tokens - 1) / self.cache.block_size();
+            let found = self.cache.find(member.text(), &member.holding, most);
+            let needed = self.cache.blocks_for(tokens) - found.used;
+            let reserve = self.args.reserve(self.running.count());
+            if needed.saturating_add(reserve) > self.cache.num_free() {
+                self.refused = Some((handle, self.cache.version()));
+                return;
+            }
+            self.waiting.pop();
+            let mut holding = std::mem::take(&mut member.holding);
+            self.cache.enter(member.text(), &mut holding);
+            member.holding = holding;
+            member.produced = None;
+            let state = &mut member.state;
+            state.computed = found.blocks * self.cache.block_size();
             if !state.admitted {
                 state.admitted = true;
                 let at = self.clock.timestamp();
                 observer.scheduled(state.request.id, at, state.computed);
             }
-            self.waiting.pop_front();
-            if let Some((left, count)) = taken_back {
-                for &behind in &self.waiting {
-                    let others = self.members[behind].state.left.iter_mut();
-                    others.for_each(|other| other.close_gap(left, count));
-                }
-            }
+            let chunk = state.chunk(draft.limit, draft.budget);
+            let missing = self.missing(handle, chunk);
+            let fits = self.cache.allocate(missing);
+            debug_assert!(fits, "a chunk needs no more than the whole prompt");
             self.running.push(handle, &mut self.members);
-            self.book(handle, budget, batch, prefilled);
+            draft.budget -= chunk;
+            self.grant(handle, chunk);
+            self.book(handle, chunk, draft);
         }
     }
 
-    /// Books as much of a sequence's prompt as the budget allows. Its blocks are taken already.
-    fn book(
-        &mut self,
-        handle: Handle,
-        budget: &mut u32,
-        batch: &mut Batch,
-        prefilled: &mut Vec<Handle>,
-    ) {
-        let state = &mut self.members[handle].state;
-        let chunk = state.needed().min(*budget);
-        state.blocks = self.blocks.blocks_for(state.computed + chunk).max(state.blocks);
-        *budget -= chunk;
-        if state.book(chunk, batch) {
-            prefilled.push(handle);
+    /// Blocks that a sequence lacks to compute `chunk` tokens of its prompt.
+    fn missing(&self, handle: Handle, chunk: u32) -> u32 {
+        let Member { state, holding, .. } = &self.members[handle];
+        self.cache.blocks_for(state.computed + chunk).saturating_sub(holding.blocks)
+    }
+
+    /// Notes the blocks for `chunk` tokens of a prompt, which are taken already.
+    fn grant(&mut self, handle: Handle, chunk: u32) {
+        let Member { state, holding, .. } = &mut self.members[handle];
+        let computed = state.computed + chunk;
+        holding.blocks = self.cache.blocks_for(computed).max(holding.blocks);
+        self.cache.publish(holding, computed);
+    }
+
+    /// Books `chunk` tokens of a sequence's prompt.
+    fn book(&mut self, handle: Handle, chunk: u32, draft: &mut Draft) {
+        if self.members[handle].state.book(chunk, &mut draft.batch) {
+            draft.prefilled.push(handle);
         } else {
             self.prefilling.push(handle);
         }
     }
+}
+
+/// What a victim had been given: tokens to compute, and blocks that are not counted with it yet.
+struct Withdrawn {
+    tokens: u32,
+    blocks: u32,
+}
+
+/// A batch in the making.
+struct Draft {
+    budget: u32,
+    /// Tokens that one sequence computes at most.
+    limit: u32,
+    batch: Batch,
+    prefilled: Vec<Handle>,
 }
