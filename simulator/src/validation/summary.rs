@@ -10,6 +10,7 @@
 mod folder;
 mod plant;
 mod score;
+mod served;
 mod simulate;
 mod table;
 mod workloads;
@@ -30,6 +31,7 @@ use crate::workload::shared_prefix::{Load, SharedPrefix, Stage};
 pub use folder::read_folder;
 pub use plant::{PlantSource, SummaryPlant, plant};
 pub use score::{SummaryComparison, score};
+pub use served::Served;
 pub use simulate::FRONT_END;
 pub use table::{SummaryTable, is_table, read_table};
 

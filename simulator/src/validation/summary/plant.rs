@@ -4,11 +4,12 @@ use std::fmt;
 
 use optimizer::id::AcceleratorId;
 
+use super::served::Served;
 use super::{ServerArgs, SummaryError, SummaryRun};
 use crate::catalog::{
-    Architecture, Catalog, DataSheet, Deployment, Evidence, KvCacheDtype, Precision, Profile,
+    Catalog, DataSheet, Deployment, Evidence, KvCacheDtype, Precision, Profile,
 };
-use crate::engine::step_time::{Attention, Batch, Experts, Matrices, Plant, Roofline};
+use crate::engine::step_time::{Batch, Experts, Linear, Matrices, Plant, Roofline};
 use crate::engine::{EngineArgs, EngineConfig, StepTime, Ticks};
 
 /// The plant of a run, and the engine arguments that go with it.
@@ -19,7 +20,7 @@ pub struct SummaryPlant {
     /// The model, by its name in the catalog.
     pub model: String,
     /// The time of a step.
-    pub step_time: Plant,
+    pub step_time: Served,
     /// What the engine starts with.
     pub engine: EngineConfig,
     /// Where the step time comes from.
@@ -31,13 +32,11 @@ pub struct SummaryPlant {
 pub enum PlantSource {
     /// A profile of the model on the GPU.
     Profile(Option<Evidence>),
-    /// The roofline, corrected by what the profile of another model on the same GPUs is above or
-    /// below its own roofline.
-    Scaled {
+    /// The roofline, corrected by what the profile of another model on the same GPUs is beside its
+    /// own roofline.
+    Alike {
         /// The other model.
-        like: String,
-        /// The factor.
-        factor: f64,
+        model: String,
     },
     /// The roofline as it is.
     Roofline,
@@ -48,8 +47,8 @@ impl fmt::Display for PlantSource {
         match self {
             Self::Profile(Some(evidence)) => write!(f, "profile, evidence {evidence:?}"),
             Self::Profile(None) => f.write_str("profile"),
-            Self::Scaled { like, factor } => {
-                write!(f, "roofline: no profile; times {factor:.2}, as for {like}")
+            Self::Alike { model } => {
+                write!(f, "roofline: no profile to trust; corrected as {model}'s is")
             }
             Self::Roofline => f.write_str("roofline: no profile"),
         }
@@ -88,7 +87,8 @@ pub fn plant(run: &SummaryRun, catalog: &Catalog) -> Result<SummaryPlant, Summar
         kv_cache_dtype: KvCacheDtype::Auto,
     });
     let profile = catalog.profile(model, &gpu, tensor_parallel, precision);
-    let (step_time, source) = match (profile, &deployment) {
+    let sound = profile.filter(|profile| is_sound(profile) || deployment.is_none());
+    let (step_time, source) = match (sound, &deployment) {
         (Some(profile), _) => (profile.step_time.clone(), PlantSource::Profile(profile.evidence)),
         (None, Some(deployment)) => estimate(deployment, &gpu, catalog),
         (None, None) => {
@@ -112,6 +112,8 @@ pub fn plant(run: &SummaryRun, catalog: &Catalog) -> Result<SummaryPlant, Summar
         num_gpu_blocks,
         ..EngineArgs::DEFAULT
     };
+    let layers = known.map_or(0, |architecture| architecture.layers);
+    let step_time = Served::new(&step_time, layers, known.map_or(0, |a| a.vocabulary));
     let (gpu, model) = (gpu.to_string(), model.to_owned());
     Ok(SummaryPlant { gpu, model, step_time, engine: engine.try_into()?, source })
 }
@@ -149,11 +151,12 @@ fn blocks(deployment: &Deployment<'_>, server: &ServerArgs) -> Result<u32, Summa
     blocks.map_err(|error| SummaryError::Skipped(error.to_string()))
 }
 
-/// A roofline, and the correction to it.
+/// A plant for what has no profile, by likeness.
 ///
-/// The roofline's efficiencies are the same for all GPUs, and some GPUs and some numbers of them do
-/// better than others. The profiles of other models on the same GPUs show by how much; the one
-/// whose weights are nearest in size is taken.
+/// The roofline's efficiencies are the same for all GPUs, and some GPUs, and some numbers of them,
+/// do better than others. By how much, the profile of another model on the same GPUs shows, beside
+/// that model's own roofline. Of the dense models with a profile, the one whose weights are nearest
+/// in size is taken.
 fn estimate(
     deployment: &Deployment<'_>,
     gpu: &AcceleratorId,
@@ -161,69 +164,78 @@ fn estimate(
 ) -> (Plant, PlantSource) {
     let roofline = deployment.roofline();
     let size = deployment.weight_bytes_per_gpu();
-    let distance = |profile: &Profile, architecture: &Architecture| {
-        let other = Deployment { architecture, precision: profile.precision, ..*deployment };
-        (other.weight_bytes_per_gpu() / size).ln().abs()
-    };
-    let routed = deployment.architecture.experts.is_some();
-    let alike = catalog.canonical_model_names().flat_map(|name| catalog.profiles_of(name));
-    let alike = alike.filter(|profile| {
-        profile.gpu == *gpu && profile.tensor_parallel == deployment.tensor_parallel
+    let names = catalog.canonical_model_names();
+    let profiles = names.flat_map(|name| catalog.profiles_of(name)).filter(|profile| {
+        profile.gpu == *gpu
+            && profile.tensor_parallel == deployment.tensor_parallel
+            && profile.precision == deployment.precision
+            && is_sound(profile)
     });
-    let alike = alike.filter_map(|profile| {
+    let alike = profiles.filter_map(|profile| {
         let architecture = catalog.model(&profile.model)?.1.architecture.as_ref()?;
-        let same_kind = architecture.experts.is_some() == routed;
-        same_kind.then(|| (distance(profile, architecture), profile, architecture))
+        let theirs = Deployment { architecture, ..*deployment };
+        let Plant::Linear(linear) = profile.step_time else { return None };
+        let distance = (theirs.weight_bytes_per_gpu() / size).ln().abs();
+        architecture.experts.is_none().then(|| (distance, profile, linear, theirs.roofline()))
     });
-    let Some((_, profile, architecture)) = alike.min_by(|one, other| one.0.total_cmp(&other.0))
+    let Some((_, profile, linear, theirs)) = alike.min_by(|one, other| one.0.total_cmp(&other.0))
     else {
         return (Plant::Roofline(roofline), PlantSource::Roofline);
     };
-    let theirs = Deployment { architecture, precision: profile.precision, ..*deployment };
-    let factor = ratio(&profile.step_time, &theirs.roofline());
-    let like = profile.model.clone();
-    (Plant::Roofline(scaled(&roofline, factor)), PlantSource::Scaled { like, factor })
+    let (mine, theirs) = (coefficients(&roofline), coefficients(&theirs));
+    let ratio: [f64; 4] = std::array::from_fn(|i| mine[i] / theirs[i]);
+    let plant = if deployment.architecture.experts.is_some() {
+        let factor = linear.base.value() / theirs[0];
+        Plant::Roofline(with_faster_reads(&roofline, factor))
+    } else {
+        Plant::Linear(Linear {
+            base: linear.base * ratio[0],
+            per_prefill_token: linear.per_prefill_token * ratio[1],
+            per_decode_sequence: linear.per_decode_sequence * ratio[2],
+            per_context_token: linear.per_context_token * ratio[3],
+        })
+    };
+    (plant, PlantSource::Alike { model: profile.model.clone() })
 }
 
-/// By how much a profile is slower than a roofline, over decode batches of usual sizes.
-fn ratio(profile: &Plant, roofline: &Roofline) -> f64 {
-    let logs = [1, 8, 32, 96].map(|sequences| {
+/// Whether a profile can be trusted more than an estimate.
+fn is_sound(profile: &Profile) -> bool {
+    profile.evidence != Some(Evidence::D)
+}
+
+/// What a plant takes for a step, a prompt token, a decoding sequence and a token of its context,
+/// in seconds.
+fn coefficients(plant: &Roofline) -> [f64; 4] {
+    let decode = |sequences: u32, tokens: u32| {
         let mut batch = Batch::default();
-        for _ in 0..sequences {
-            batch.add_decode(700);
-        }
-        let [one, other] = [profile.step_time(&batch), roofline.step_time(&batch)];
-        (one.get() as f64 / other.get() as f64).ln()
-    });
-    (logs.iter().sum::<f64>() / logs.len() as f64).exp()
+        (0..sequences).for_each(|_| batch.add_decode(tokens));
+        plant.step_time(&batch).as_seconds().value()
+    };
+    let prefill = |tokens: u32| {
+        let mut batch = Batch::default();
+        batch.add_prefill(tokens, 0);
+        plant.step_time(&batch).as_seconds().value()
+    };
+    [
+        decode(1, 1),
+        (prefill(2048) - prefill(1024)) / 1024.0,
+        (decode(65, 1) - decode(1, 1)) / 64.0,
+        (decode(64, 1025) - decode(64, 1)) / (64.0 * 1024.0),
+    ]
 }
 
-/// Every part of `roofline`, times `factor`.
-fn scaled(roofline: &Roofline, factor: f64) -> Roofline {
+/// `roofline` with everything that a step takes at least, times `factor`.
+fn with_faster_reads(roofline: &Roofline, factor: f64) -> Roofline {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
     let times = |ticks: Ticks| Ticks::new((ticks.get() as f64 * factor).round() as u64);
-    let matrices = |part: Matrices| Matrices { read: times(part.read), compute: times(part.compute) };
+    let matrices = |part: Matrices| Matrices { read: times(part.read), ..part };
     Roofline {
         base: times(roofline.base),
-        prefill_base: times(roofline.prefill_base),
-        per_sequence: times(roofline.per_sequence),
-        per_token: times(roofline.per_token),
         dense: matrices(roofline.dense),
-        experts: roofline.experts.map(|experts| Experts {
-            read: times(experts.read),
-            compute: times(experts.compute),
-            ..experts
-        }),
+        experts: roofline
+            .experts
+            .map(|experts| Experts { read: times(experts.read), ..experts }),
         head: matrices(roofline.head),
-        attention: roofline
-            .attention
-            .iter()
-            .map(|group| Attention {
-                window: group.window,
-                per_prefill_pair: times(group.per_prefill_pair),
-                per_prefill_context_token: times(group.per_prefill_context_token),
-                per_context_token: times(group.per_context_token),
-            })
-            .collect(),
+        ..roofline.clone()
     }
 }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use optimizer::units::{Seconds, Timestamp};
 
 use super::plant::SummaryPlant;
+use super::served::Served;
 use super::{SummaryError, SummaryRun};
-use crate::engine::step_time::Plant;
 use crate::engine::{
     Engine, FrontEnd, FrontEndQueue, ModelServer, Observer, Rejection, Request, RequestId,
     TokenGaps,
@@ -73,7 +73,7 @@ pub(super) fn simulate(
 }
 
 struct Client {
-    server: Engine<Plant>,
+    server: Engine<Served>,
     front_end: FrontEnd,
     way_in: FrontEndQueue,
     prompts: Prompts,
