@@ -5,27 +5,42 @@
 //!
 //! 1. **Running sequences first**, in the order of their admission. Each needs its tokens that are
 //!    not computed yet: one when it decodes, the rest of its prompt when it is in mid-prefill. A
-//!    step computes at most `max_num_batched_tokens`, so a long prompt is cut into chunks. A
-//!    sequence that finds no free block evicts the youngest running sequence, possibly itself: the
-//!    victim loses its blocks and its computed tokens, keeps its output, and goes to the head of
-//!    the queue. When it comes back it finds again those of its blocks that nobody has taken since.
-//! 2. **Waiting sequences** then, first come, first served, and only in a step that preempted
-//!    nothing. The head of the queue enters when its *whole* prompt fits into the free blocks,
-//!    although only its first chunk is allocated; when it does not fit, nobody behind it enters.
+//!    step computes at most `max_num_batched_tokens`, and of one sequence no more than
+//!    `long_prefill_token_threshold`, so a long prompt is cut into chunks. A sequence that finds no
+//!    free block evicts another, possibly itself: the youngest, or with the priority policy the
+//!    least urgent. The victim loses its blocks and its computed tokens, keeps its output, and goes
+//!    back to the queue, to its head if that is first come, first served.
+//! 2. **Waiting sequences** then, first come, first served, or by priority, and only in a step that
+//!    preempted nothing. The head of the queue enters when its *whole* prompt fits into the free
+//!    blocks (above the watermark, while others run), although only its first chunk is allocated;
+//!    when it does not fit, nobody behind it enters.
 //! 3. The batch runs for the plant's time. Every sequence whose tokens are all computed then has
 //!    one more output token; those with all their output leave.
 //!
-//! With asynchronous scheduling, vLLM's default, a step is decided when the one before it begins,
+//! **Prefixes.** A full block is known by all tokens up to its end, from the moment when it is
+//! scheduled. Who enters looks for its first blocks, one after the other, and shares those that it
+//! finds, used or free; at least its last token is computed. A sequence frees its blocks from the
+//! last to the first. They go to the end of the queue of free blocks and can be found until they
+//! are taken from its head; a block that is not full goes to the front. So a preempted sequence
+//! finds again what nobody has taken since.
+//!
+//! **Asynchronous scheduling**, vLLM's default: a step is decided when the one before it begins,
 //! not when it ends. A sequence whose last token is on its way is left out, but keeps its place and
 //! its blocks until that token has come. So whoever arrives, or waits for a place, enters one step
 //! later, and the GPU never waits for the scheduler.
 //!
-//! Source of the rules: the scheduler of vLLM 0.33. Not modeled yet: prefixes that requests
-//! share, priorities, stop tokens (a request's length is known, so no step is computed in vain), and speculative
-//! decoding.
+//! **At the door** a prompt is refused that leaves no room for an output token, and everything
+//! while the queue is full. An aborted request frees its blocks at once. [`DataParallel`] puts
+//! several engines behind one door.
+//!
+//! Source of the rules: the scheduler of vLLM 0.33. Not modeled: stop tokens (a request's length is
+//! known, so no step is computed in vain), speculative decoding, adapters, pipeline parallelism,
+//! and the lockstep of ranks that share experts. One rule is mended: where a priority preemption
+//! takes away a sequence that had nothing to compute in this step, vLLM passes over the one after
+//! the current.
 //!
 //! There are two engines, and they do the same. [`Stepwise`] computes every step, one sequence
-//! after the other, and reads like the rules above. [`Engine`] jumps.
+//! after the other, block by block, and reads like the rules above. [`Engine`] jumps.
 //!
 //! # Why a jump is exact
 //!
@@ -42,16 +57,30 @@
 //!   is when the clock, shifted by the sequence's own constant phase, is a multiple of b. So a
 //!   histogram of phases, b numbers, tells how many blocks the next k steps take: n for every b
 //!   steps, and the rest from k mod b of its entries.
-//! - *Admission.* Between two finishes nothing is freed, so a head of queue that did not fit does
-//!   not fit until the next finish.
+//! - *Admission.* Between two finishes nothing is freed and no prompt's block becomes known, so a
+//!   head of queue that did not fit does not fit until the next finish.
 //! - *Arrival.* It waits for the first step that is not decided yet, and cuts the run there.
 //! - *Law.* The plant says for how many steps its law holds ([`DecodeLaw`]). Step i of a run takes
 //!   first + i · growth, an arithmetic series in integers ([`Ticks`]), so its sum has no rounding.
 //!
+//! That every decoding sequence gets its token holds in steps with prompts, too. Whoever enters
+//! does so with tokens that those before it leave over, and those before it never need more later:
+//! a chunk of a prompt is followed by one no larger than the same limit allowed, or by decoding.
+//!
 //! Steps with a prompt in them are computed one by one, but all decoding sequences advance in one
 //! addition. So a request costs a few events and a heap operation, whatever its number of tokens.
-//! Only a step that preempts walks the running list. A property test holds the two engines equal,
-//! event for event and tick for tick.
+//! Only a step that preempts walks the running list.
+//!
+//! Blocks are kept by the run, too. Prompts that begin alike are paths through a tree of texts, and
+//! what one sequence wrote of one text is one strand of blocks, which splits only where its blocks
+//! come to differ in who uses them or when they were freed. Which *free* blocks a run of steps
+//! takes does not depend on who takes them, so they are taken by the number. The blocks that a
+//! sequence fills while it decodes get their name when it leaves; until then nobody can look for
+//! them, because a prompt that contains an output arrives after it.
+//!
+//! A property test holds the two engines equal, event for event, tick for tick and block for block:
+//! random prompts that share their beginnings, conversations, priorities, clients that leave, full
+//! queues, every plant, and caches so small that nearly every step preempts.
 
 mod args;
 mod data_parallel;

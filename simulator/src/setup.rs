@@ -72,6 +72,8 @@ pub struct VariantSetup {
     pub drain_timeout: Seconds,
     /// The engine arguments.
     pub engine: EngineConfig,
+    /// Engines of one replica, at least 1.
+    pub data_parallel: u32,
     /// The hardware.
     pub plant: Plant,
 }

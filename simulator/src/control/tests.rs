@@ -48,6 +48,7 @@ impl Scene {
             cold_start: Seconds::new(60.0),
             drain_timeout: Seconds::new(60.0),
             engine: args.try_into().unwrap(),
+            data_parallel: 1,
             plant: Plant::Linear(plant),
         };
         let setup = ControlSetup {

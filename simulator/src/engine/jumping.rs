@@ -21,7 +21,7 @@ use super::{
     EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, RequestId,
     StepTime, Ticks, TokenGaps,
 };
-use cache::Cache;
+use cache::{Cache, Text};
 use decoding::Decoding;
 use flight::Flight;
 use member::{Member, Members, Running};
@@ -90,7 +90,7 @@ impl<P: StepTime> Engine<P> {
         let more = (booked + ended).saturating_sub(flight.booked);
         flight.booked = booked;
         if more > 0 {
-            let demand = self.decoding.block_demand(0, more);
+            let demand = self.decoding.block_demand(more);
             let fits = self.cache.allocate(u32::try_from(demand).unwrap_or(u32::MAX));
             debug_assert!(fits, "the run is longer than its blocks");
             self.decoding.advance(more);
@@ -172,9 +172,8 @@ impl<P: StepTime> Engine<P> {
     /// most.
     fn release(&mut self, handle: Handle, in_flight: u64, returns: bool) {
         let member = &mut self.members[handle];
-        let mut holding = std::mem::take(&mut member.holding);
-        self.cache.release(&mut holding, member.text(), member.known(in_flight), returns);
-        member.holding = holding;
+        let known = member.known(in_flight);
+        self.cache.release(&mut member.holding, Text::of(&member.state), known, returns);
     }
 
     /// Steps that have ended.
@@ -309,5 +308,48 @@ impl<P: StepTime> ModelServer for Engine<P> {
 
     fn kv_usage(&self) -> Fraction {
         self.cache.usage()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use optimizer::units::Seconds;
+
+    use super::*;
+    use crate::engine::step_time::Linear;
+
+    #[test]
+    fn a_head_that_does_not_fit_is_not_looked_up_again_until_something_is_freed() {
+        let args = EngineArgs {
+            max_num_batched_tokens: 20,
+            max_num_seqs: 10,
+            max_model_len: 160,
+            num_gpu_blocks: 11,
+            long_prefill_token_threshold: 10,
+            ..EngineArgs::DEFAULT
+        };
+        let plant = Linear {
+            base: Seconds::new(1.0),
+            per_prefill_token: Seconds::ZERO,
+            per_decode_sequence: Seconds::ZERO,
+            per_context_token: Seconds::ZERO,
+        };
+        let config = args.try_into().expect("the arguments are valid");
+        let mut engine = Engine::new(config, plant);
+        let mut submit = |engine: &mut Engine<_>, id, prompt| {
+            let request = Request::new(RequestId(id), prompt, 3);
+            engine.submit(request, Timestamp::ZERO, &mut ()).expect("the prompt fits");
+        };
+        // A prompt of eleven steps, each of which leaves tokens to others, and one that waits for
+        // blocks all the while.
+        submit(&mut engine, 0, 110);
+        submit(&mut engine, 1, 100);
+        engine.advance(Timestamp::from_seconds(2.5), &mut ());
+        let lookups = engine.cache.lookups();
+        assert_eq!(lookups, 2);
+        engine.advance(Timestamp::from_seconds(5.5), &mut ());
+        assert_eq!(engine.cache.lookups(), lookups);
+        engine.advance(Timestamp::from_seconds(30.0), &mut ());
+        assert!(engine.is_idle() && engine.cache.lookups() > lookups);
     }
 }

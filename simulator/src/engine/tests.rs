@@ -1,6 +1,8 @@
 //! The scheduler's rules, one small story each, and what must hold on any workload.
 
 mod alike;
+mod prefixes;
+mod rules;
 
 use std::collections::BTreeMap;
 

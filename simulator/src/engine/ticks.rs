@@ -30,7 +30,7 @@ impl Ticks {
     #[must_use]
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "`as` saturates")]
     pub fn from_seconds(span: Seconds) -> Self {
-        Self((span.value() * TICKS_PER_SECOND).round() as u64)
+        Self((span.value() * TICKS_PER_SECOND + 0.5) as u64)
     }
 
     /// The number of ticks.

@@ -2,8 +2,8 @@
 
 use optimizer::units::Timestamp;
 
-use crate::engine::Engine;
 use crate::engine::step_time::Plant;
+use crate::engine::{DataParallel, Engine};
 use crate::kernel::EventKey;
 use crate::setup::VariantSetup;
 
@@ -29,8 +29,8 @@ pub struct Replica {
     pub state: State,
     /// When it was created.
     pub created: Timestamp,
-    /// Its engine.
-    pub engine: Engine<Plant>,
+    /// Its engines.
+    pub engine: DataParallel<Engine<Plant>>,
     /// When it has something to tell.
     pub event: Option<EventKey>,
     /// The end of its cold start or of its drain timeout.
@@ -39,11 +39,13 @@ pub struct Replica {
 
 impl Replica {
     pub(super) fn new(variant: usize, setup: &VariantSetup, now: Timestamp) -> Self {
+        let engine = || Engine::new(setup.engine, setup.plant.clone());
+        let ranks = (0..setup.data_parallel).map(|_| engine()).collect();
         Self {
             variant,
             state: State::Starting,
             created: now,
-            engine: Engine::new(setup.engine, setup.plant.clone()),
+            engine: DataParallel::new(ranks),
             event: None,
             deadline: None,
         }

@@ -35,6 +35,7 @@ fn fleet() -> Fleet {
         cold_start: Seconds::new(60.0),
         drain_timeout: Seconds::new(60.0),
         engine: args.try_into().unwrap(),
+        data_parallel: 1,
         plant: Plant::Linear(plant),
     }])
 }

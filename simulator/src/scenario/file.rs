@@ -5,11 +5,12 @@
 use optimizer::Policy;
 use optimizer::id::{AcceleratorId, ModelId, Namespace, VariantId};
 use optimizer::slo::Slo;
-use optimizer::units::{HourlyCost, Replicas, Seconds};
+use optimizer::units::{Fraction, HourlyCost, Replicas, Seconds};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::catalog::{KvCacheDtype, Precision};
+use crate::engine::SchedulingPolicy;
 use crate::engine::step_time::{Hinge, Linear};
 use crate::workload::trace::Speed;
 use crate::workload::{ArrivalProcess, Length};
@@ -210,6 +211,27 @@ pub(super) struct EngineFile {
     pub(super) num_gpu_blocks: Option<u32>,
     /// Whether the next step is decided while one is under way. Default: true, as in vLLM.
     pub(super) async_scheduling: Option<bool>,
+    /// Whether blocks keep what was computed for others that need the same. Default: true, as in
+    /// vLLM.
+    pub(super) enable_prefix_caching: Option<bool>,
+    /// Who is served first: `fcfs` or `priority`. Default: `fcfs`.
+    pub(super) scheduling_policy: SchedulingPolicy,
+    /// Tokens that one sequence computes in a step at most, if there is another; 0 is no limit.
+    /// Default: 0.
+    pub(super) long_prefill_token_threshold: u32,
+    /// The share of the KV blocks that an admission leaves free while others run. Default: 0.
+    pub(super) watermark: Fraction,
+    /// Requests in flight beyond which a replica answers 503. Default: no limit.
+    #[schemars(range(min = 1))]
+    pub(super) max_num_queued_reqs: Option<u32>,
+    /// Prompt tokens of requests without a first token at which a replica answers 503. Default: no
+    /// limit.
+    #[schemars(range(min = 1))]
+    pub(super) max_num_queued_tokens: Option<u64>,
+    /// Engines behind the door of one replica, each with the GPUs that `tensorParallel` says.
+    /// Default: 1.
+    #[schemars(range(min = 1))]
+    pub(super) data_parallel_size: Option<u32>,
     /// The number format of the KV cache: `auto` for 16 bits, or `fp8`, which profiles know nothing
     /// of and `stepTime: roofline` does. Default: `auto`.
     pub(super) kv_cache_dtype: KvCacheDtype,

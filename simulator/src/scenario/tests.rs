@@ -8,7 +8,7 @@ use optimizer::Policy;
 use optimizer::units::{Fraction, Gpus, HourlyCost, Replicas};
 
 use super::*;
-use crate::engine::{EngineArgs, EngineConfig};
+use crate::engine::{EngineArgs, EngineConfig, SchedulingPolicy};
 
 /// A sound scenario, to be spoilt.
 const SOUND: &str = "\
@@ -88,6 +88,32 @@ fn engine_arguments_default_as_in_vllm() {
     check_engine("{numGpuBlocks: 1001}", [1024, 8192, 16_000, 1001]);
     check_engine("{maxNumBatchedTokens: 512}", [512, 512, 131_072, 30_406]);
     check_engine("{maxNumSeqs: 2, maxModelLen: 2048}", [2, 4096, 2048, 30_406]);
+}
+
+#[test]
+fn engine_arguments_are_what_is_given() {
+    let engine = "models[0].variants[0].engine={asyncScheduling: false, enablePrefixCaching: \
+                  false, schedulingPolicy: priority, longPrefillTokenThreshold: 500, watermark: \
+                  0.01, maxNumQueuedReqs: 7, maxNumQueuedTokens: 80000, dataParallelSize: 2}";
+    let variant = load(SOUND, &set(&[engine])).unwrap().setup.variants.remove(0);
+    let expected = EngineArgs {
+        max_num_batched_tokens: 8192,
+        max_num_seqs: 1024,
+        max_model_len: 131_072,
+        block_size: 16,
+        num_gpu_blocks: 30_406,
+        async_scheduling: false,
+        enable_prefix_caching: false,
+        scheduling_policy: SchedulingPolicy::Priority,
+        long_prefill_token_threshold: 500,
+        watermark: Fraction::new(0.01),
+        max_num_queued_reqs: Some(7),
+        max_num_queued_tokens: Some(80_000),
+    };
+    assert_eq!(variant.engine, EngineConfig::try_from(expected).unwrap());
+    // Two engines, on four GPUs each.
+    assert_eq!((variant.data_parallel, variant.gpus_per_replica), (2, Gpus::new(8)));
+    assert_eq!(variant.cost, HourlyCost::new(31.2));
 }
 
 #[test]

@@ -57,6 +57,7 @@ fn setup(initial: u32, bounds: Bounds, requests: &[(f64, u32, u32)]) -> Setup {
         cold_start: Seconds::new(60.0),
         drain_timeout: Seconds::new(100.0),
         engine: EngineConfig::try_from(args).unwrap(),
+        data_parallel: 1,
         plant: PLANT,
     };
     let mut policy = Policy::default();

@@ -80,6 +80,7 @@ fn one_slot(workload: Workload, seed: u64) -> Setup {
             cold_start: Seconds::ZERO,
             drain_timeout: Seconds::ZERO,
             engine: EngineConfig::try_from(args).unwrap(),
+            data_parallel: 1,
             plant: Plant::Linear(plant),
         }],
         control: ControlSetup {

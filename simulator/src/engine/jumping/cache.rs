@@ -12,7 +12,8 @@ use std::collections::VecDeque;
 
 use optimizer::units::Fraction;
 
-use super::super::{Content, EngineArgs};
+use super::super::sequence::Sequence;
+use super::super::{Content, EngineArgs, TextId};
 use super::texts::{Hold, NodeId, Piece, Place, StrandId, Texts};
 
 /// The KV cache of one replica.
@@ -34,6 +35,9 @@ pub(super) struct Cache {
     /// Changes when a sequence that did not fit may fit.
     version: u64,
     found: Vec<Hold>,
+    /// How often somebody looked for what is computed of a sequence.
+    #[cfg(test)]
+    lookups: u64,
 }
 
 /// A run of free blocks.
@@ -87,6 +91,8 @@ impl Cache {
             events: 0,
             version: 0,
             found: Vec::new(),
+            #[cfg(test)]
+            lookups: 0,
         }
     }
 
@@ -105,6 +111,11 @@ impl Cache {
 
     pub(super) const fn version(&self) -> u64 {
         self.version
+    }
+
+    #[cfg(test)]
+    pub(super) const fn lookups(&self) -> u64 {
+        self.lookups
     }
 
     pub(super) fn usage(&self) -> Fraction {
@@ -146,6 +157,10 @@ impl Cache {
     /// Looks for what is computed already of a waiting sequence, in its first `most` blocks.
     /// [`Self::enter`] takes it.
     pub(super) fn find(&mut self, text: Text<'_>, own: &Holding, most: u32) -> Found {
+        #[cfg(test)]
+        {
+            self.lookups += 1;
+        }
         let mut found = std::mem::take(&mut self.found);
         found.clear();
         let result = self.find_in(text, own, most, &mut found);
@@ -241,8 +256,8 @@ impl Cache {
     }
 
     /// Takes all blocks of a sequence back. Of its tokens the first `known` are computed and known,
-    /// so that the blocks that they fill can be found. `tail` names the text behind its prompt, if
-    /// it has a name; if not, only the sequence itself can find it again, and only if it `returns`.
+    /// so that the blocks that they fill can be found: by others, as far as its text has names, and
+    /// by itself, if it `returns`.
     pub(super) fn release(
         &mut self,
         holding: &mut Holding,
@@ -339,13 +354,18 @@ impl Cache {
 /// What a sequence's text has in common with others'.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
-    pub(super) content: &'a Content,
-    pub(super) prompt_tokens: u32,
+    content: &'a Content,
+    prompt_tokens: u32,
 }
 
 impl<'a> Text<'a> {
+    pub(super) fn of(sequence: &'a Sequence) -> Self {
+        let request = &sequence.request;
+        Self { content: &request.content, prompt_tokens: request.prompt_tokens }
+    }
+
     /// The pieces of the prompt: the first token, the token behind the last, the name.
-    fn pieces(self) -> impl Iterator<Item = (u32, u32, super::super::TextId)> + use<'a> {
+    fn pieces(self) -> impl Iterator<Item = (u32, u32, TextId)> + use<'a> {
         let mut start = 0;
         self.content.segments().iter().filter_map(move |segment| {
             let from = start;
@@ -355,7 +375,7 @@ impl<'a> Text<'a> {
     }
 
     /// Where the output begins, and its name, if others can have the same text up to there.
-    fn tail(self) -> Option<(u32, super::super::TextId)> {
+    fn tail(self) -> Option<(u32, TextId)> {
         let named: u32 = self.content.segments().iter().map(|segment| segment.tokens).sum();
         let text = self.content.output.filter(|_| named >= self.prompt_tokens)?;
         Some((self.prompt_tokens, text))

@@ -19,8 +19,9 @@ pub(super) struct Decoding {
     count: u32,
     /// Tokens of all decoding sequences, known before the next step.
     tokens: u64,
-    /// `phases[p]`: sequences that take a block in steps whose number is p modulo the block size.
-    phases: Vec<u32>,
+    /// `below[p]`: sequences that take a block in steps whose number, modulo the block size, is
+    /// below p. The differences are a histogram of phases; its sums are what is asked for.
+    below: Vec<u32>,
     /// The next to finish; of equals, the first admitted. An entry goes stale when its sequence is
     /// preempted.
     finishes: BinaryHeap<Reverse<Finish>>,
@@ -40,7 +41,7 @@ impl Decoding {
             step: 0,
             count: 0,
             tokens: 0,
-            phases: vec![0; block_size as usize],
+            below: vec![0; block_size as usize + 1],
             finishes: BinaryHeap::new(),
         }
     }
@@ -69,7 +70,7 @@ impl Decoding {
         self.count += 1;
         self.tokens += u64::from(member.state.tokens());
         let phase = self.phase(member.state.tokens());
-        self.phases[phase] += 1;
+        self.below[phase + 1..].iter_mut().for_each(|count| *count += 1);
         self.finishes.push(Reverse(Finish { step, admission: member.admission, handle }));
     }
 
@@ -87,7 +88,7 @@ impl Decoding {
         self.count -= 1;
         self.tokens -= u64::from(member.state.tokens());
         let phase = self.phase(member.state.tokens());
-        self.phases[phase] -= 1;
+        self.below[phase + 1..].iter_mut().for_each(|count| *count -= 1);
         true
     }
 
@@ -100,31 +101,25 @@ impl Decoding {
         Some(u32::from((tokens - 1).is_multiple_of(self.block_size())))
     }
 
-    /// Blocks that `steps` steps take, the first of which is `ahead` steps away.
-    pub(super) fn block_demand(&self, ahead: u64, steps: u64) -> u64 {
-        let period = self.phases.len() as u64;
-        let rest = (0..steps % period).map(|step| self.takers(ahead + step));
-        steps / period * u64::from(self.count) + rest.sum::<u64>()
+    /// Blocks that the next `steps` steps take.
+    pub(super) fn block_demand(&self, steps: u64) -> u64 {
+        // Every `period` steps take `count` blocks.
+        let (rounds, rest) = (steps / self.period(), index(steps % self.period()));
+        rounds * u64::from(self.count) + u64::from(self.takers_within(rest))
     }
 
-    /// The most steps, up to `limit`, that `free` blocks allow, the first of them `ahead` away.
-    pub(super) fn steps_with(&self, free: u64, ahead: u64, limit: u64) -> u64 {
-        let (period, count) = (self.phases.len() as u64, u64::from(self.count.max(1)));
-        let rounds = free / count;
-        // Every `period` steps take `count` blocks. Far from full that settles it.
-        if rounds > limit / period {
+    /// The most steps, up to `limit`, that `free` blocks allow.
+    pub(super) fn steps_with(&self, free: u64, limit: u64) -> u64 {
+        let rounds = free / u64::from(self.count.max(1));
+        // Far from full that settles it.
+        if rounds > limit / self.period() {
             return limit;
         }
-        let mut left = free - rounds * count;
-        let mut steps = rounds * period;
-        while steps < limit {
-            match left.checked_sub(self.takers(ahead + steps)) {
-                Some(rest) => left = rest,
-                None => break,
-            }
-            steps += 1;
-        }
-        steps.min(limit)
+        let left = free - rounds * u64::from(self.count);
+        let rest = (1..self.below.len() - 1)
+            .take_while(|&steps| u64::from(self.takers_within(steps)) <= left)
+            .count();
+        (rounds * self.period() + rest as u64).min(limit)
     }
 
     /// Books `steps` steps.
@@ -156,21 +151,28 @@ impl Decoding {
         }
     }
 
-    /// Sequences that take a block in the step that is `ahead` steps away.
-    fn takers(&self, ahead: u64) -> u64 {
-        let period = self.phases.len() as u64;
-        u64::from(self.phases[index((self.step + ahead) % period)])
+    /// Sequences that take a block within the next `steps` steps, fewer than a period.
+    fn takers_within(&self, steps: usize) -> u32 {
+        let begin = index(self.step % self.period());
+        let end = begin + steps;
+        match end.checked_sub(self.below.len() - 1) {
+            None => self.below[end] - self.below[begin],
+            Some(end) => self.count - self.below[begin] + self.below[end],
+        }
     }
 
     /// The phase of a sequence that now has `tokens` tokens, all but one of them computed.
     fn phase(&self, tokens: u32) -> usize {
-        let period = self.phases.len() as u64;
-        let filled = u64::from(tokens - 1) % period;
-        index((self.step + period - filled) % period)
+        let filled = u64::from(tokens - 1) % self.period();
+        index((self.step + self.period() - filled) % self.period())
     }
 
     fn block_size(&self) -> u32 {
-        u32::try_from(self.phases.len()).unwrap_or(u32::MAX)
+        u32::try_from(self.period()).unwrap_or(u32::MAX)
+    }
+
+    fn period(&self) -> u64 {
+        self.below.len() as u64 - 1
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the jumping engine keeps of a sequence beside its state.
 
 use super::super::sequence::{Handle, Sequence, Slots};
-use super::cache::{Holding, Text};
+use super::cache::Holding;
 
 /// A sequence and its place in the engine.
 ///
@@ -35,11 +35,6 @@ impl Member {
             finish_step: None,
             produced: None,
         }
-    }
-
-    pub(super) fn text(&self) -> Text<'_> {
-        let request = &self.state.request;
-        Text { content: &request.content, prompt_tokens: request.prompt_tokens }
     }
 
     /// The output tokens that it has got when `booked` steps are booked and `ended` have ended.

@@ -4,6 +4,7 @@ use super::super::sequence::Handle;
 use super::super::step_time::{Batch, DecodeLaw};
 use super::super::{ModelServer, Observer, SchedulingPolicy, StepTime, Ticks};
 use super::Engine;
+use super::cache::Text;
 use super::flight::Flight;
 use super::member::{Member, Produced};
 
@@ -57,7 +58,7 @@ impl<P: StepTime> Engine<P> {
                 to_finish.unwrap_or(1).min(law.valid_for)
             };
             let free = u64::from(self.cache.num_free());
-            (law, 1 + self.decoding.steps_with(free, 0, wanted - 1))
+            (law, 1 + self.decoding.steps_with(free, wanted - 1))
         } else {
             let first = self.plant.step_time(&batch);
             (DecodeLaw { first, growth: Ticks::ZERO, valid_for: 1 }, 1)
@@ -77,7 +78,7 @@ impl<P: StepTime> Engine<P> {
     /// Gives every running sequence its tokens and blocks, preempting where blocks run out. Returns
     /// whether it did. `batch` receives what the prefilling ones compute.
     fn continue_running(&mut self, draft: &mut Draft, observer: &mut impl Observer) -> bool {
-        let for_decodes = u32::try_from(self.decoding.block_demand(0, 1)).unwrap_or(u32::MAX);
+        let for_decodes = u32::try_from(self.decoding.block_demand(1)).unwrap_or(u32::MAX);
         let mut rest = draft.budget - self.decoding.count();
         let growth = self.prefilling.iter().map(|&handle| {
             let chunk = self.members[handle].state.chunk(draft.limit, rest);
@@ -206,7 +207,8 @@ impl<P: StepTime> Engine<P> {
             let tokens = member.state.tokens();
             // One token at least has to be computed, or there would be no output.
             let most = (tokens - 1) / self.cache.block_size();
-            let found = self.cache.find(member.text(), &member.holding, most);
+            let text = Text::of(&member.state);
+            let found = self.cache.find(text, &member.holding, most);
             let needed = self.cache.blocks_for(tokens) - found.used;
             let reserve = self.args.reserve(self.running.count());
             if needed.saturating_add(reserve) > self.cache.num_free() {
@@ -214,9 +216,7 @@ impl<P: StepTime> Engine<P> {
                 return;
             }
             self.waiting.pop();
-            let mut holding = std::mem::take(&mut member.holding);
-            self.cache.enter(member.text(), &mut holding);
-            member.holding = holding;
+            self.cache.enter(text, &mut member.holding);
             member.produced = None;
             let state = &mut member.state;
             state.computed = found.blocks * self.cache.block_size();

@@ -140,39 +140,46 @@ impl BlockPool {
     }
 }
 
-/// Where a token comes from. Two tokens with one origin, after the same tokens, are the same.
-#[derive(Hash)]
-enum Origin {
-    Shared(TextId, u32),
-    Own(u64, u32),
-}
-
 impl BlockHash {
     /// The hash of a sequence's block, given that of the block before it.
     pub(super) fn of(sequence: &Sequence, block: u32, size: u32, before: Option<Self>) -> Self {
         let mut hasher = DefaultHasher::new();
         before.map(|Self(hash)| hash).hash(&mut hasher);
-        for position in block * size..(block + 1) * size {
-            origin(sequence, position).hash(&mut hasher);
+        let mut position = block * size;
+        while position < (block + 1) * size {
+            let (origin, start, end) = origin(sequence, position);
+            let end = end.min((block + 1) * size);
+            (origin, position - start, end - start).hash(&mut hasher);
+            position = end;
         }
         Self(hasher.finish())
     }
 }
 
-fn origin(sequence: &Sequence, position: u32) -> Origin {
+/// Where tokens come from. Two tokens at one place of one origin, after the same tokens, are the
+/// same.
+#[derive(Hash)]
+enum Origin {
+    Shared(TextId),
+    Own(u64),
+}
+
+/// The origin of a token, the first token of that origin, and the one behind the last.
+fn origin(sequence: &Sequence, position: u32) -> (Origin, u32, u32) {
     let request = &sequence.request;
     let mut start = 0;
     for segment in request.content.segments() {
-        let end = start + segment.tokens;
-        if (start..end.min(request.prompt_tokens)).contains(&position) {
-            return Origin::Shared(segment.text, position - start);
+        let end = (start + segment.tokens).min(request.prompt_tokens);
+        if (start..end).contains(&position) {
+            return (Origin::Shared(segment.text), start, end);
         }
         start = end;
     }
     match request.content.output {
         Some(text) if position >= request.prompt_tokens => {
-            Origin::Shared(text, position - request.prompt_tokens)
+            (Origin::Shared(text), request.prompt_tokens, u32::MAX)
         }
-        _ => Origin::Own(sequence.rank.serial, position),
+        Some(_) => (Origin::Own(sequence.rank.serial), 0, request.prompt_tokens),
+        None => (Origin::Own(sequence.rank.serial), 0, u32::MAX),
     }
 }

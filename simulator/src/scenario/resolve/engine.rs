@@ -31,10 +31,15 @@ impl Resolver<'_> {
             ("maxModelLen", file.max_model_len, 1),
             ("blockSize", file.block_size, 1),
             ("numGpuBlocks", file.num_gpu_blocks, LEAST_BLOCKS),
+            ("maxNumQueuedReqs", file.max_num_queued_reqs, 1),
+            ("dataParallelSize", file.data_parallel_size, 1),
         ] {
             if value.is_some_and(|value| value < least) {
                 self.note(&at.key(name), format!("expected at least {least}"));
             }
+        }
+        if file.max_num_queued_tokens == Some(0) {
+            self.note(&at.key("maxNumQueuedTokens"), "expected at least 1");
         }
         if file.max_model_len.is_some_and(|len| len > facts.max_model_len) {
             let message = format!("expected at most {}, the model's context", facts.max_model_len);
@@ -58,7 +63,12 @@ impl Resolver<'_> {
             block_size,
             num_gpu_blocks,
             async_scheduling: file.async_scheduling.unwrap_or(true),
-            ..EngineArgs::DEFAULT
+            enable_prefix_caching: file.enable_prefix_caching.unwrap_or(true),
+            scheduling_policy: file.scheduling_policy,
+            long_prefill_token_threshold: file.long_prefill_token_threshold,
+            watermark: file.watermark,
+            max_num_queued_reqs: file.max_num_queued_reqs,
+            max_num_queued_tokens: file.max_num_queued_tokens,
         };
         let held = u32::try_from(args.kv_capacity_tokens()).unwrap_or(u32::MAX);
         args.max_model_len = file.max_model_len.unwrap_or(facts.max_model_len.min(held));

@@ -42,7 +42,9 @@ impl Resolver<'_> {
         let Hardware { plant, num_gpu_blocks } = self.hardware(at, file, gpu, facts)?;
         let args = self.engine_args(&at.key("engine"), &file.engine, gpu, facts, num_gpu_blocks)?;
         self.check_prompts_fit(file, &args, surroundings.shortest_prompt);
-        let price = gpu.price_per_hour.value() * f64::from(file.tensor_parallel);
+        let data_parallel = file.engine.data_parallel_size.unwrap_or(1);
+        let gpus = file.tensor_parallel.saturating_mul(data_parallel);
+        let price = gpu.price_per_hour.value() * f64::from(gpus);
         let Some(cost) = file.hourly_cost.or(HourlyCost::checked(price)) else {
             self.note(
                 &at.key("hourlyCost"),
@@ -54,13 +56,14 @@ impl Resolver<'_> {
             variant: file.name.clone(),
             model: surroundings.model,
             accelerator: file.accelerator.clone(),
-            gpus_per_replica: Gpus::new(file.tensor_parallel),
+            gpus_per_replica: Gpus::new(gpus),
             cost,
             bounds: Bounds { min: file.replicas.min, max: file.replicas.max },
             initial: file.replicas.initial(),
             cold_start: file.cold_start,
             drain_timeout: file.drain_timeout,
             engine: self.engine(&at.key("engine"), args)?,
+            data_parallel,
             plant,
         })
     }
