@@ -14,9 +14,7 @@ use clap::{Args, ValueHint};
 use super::progress::Spinner;
 use super::{has_color, print};
 use crate::catalog::Catalog;
-use crate::validation::summary::{
-    SummaryComparison, SummaryError, read_folder, read_table, score,
-};
+use crate::validation::summary::{SummaryComparison, SummaryError, read_folder, read_table, score};
 use crate::validation::{Comparison, Row, Run, RunError, Survey, compare, medians, survey};
 
 /// Replay recorded runs of real servers, and print how far the simulator is off

@@ -74,15 +74,11 @@ mod tests {
     #[test]
     fn requests_pass_one_after_the_other() {
         let mut queue = FrontEndQueue::new(FRONT_END);
-        let mut through = |at: f64, tokens| {
-            queue.take(Timestamp::from_seconds(at), tokens).as_seconds()
-        };
-        for (at, tokens, expected) in [
-            (0.0, 1000, 0.010),
-            (0.001, 500, 0.016),
-            (0.001, 0, 0.018),
-            (1.0, 1000, 1.010),
-        ] {
+        let mut through =
+            |at: f64, tokens| queue.take(Timestamp::from_seconds(at), tokens).as_seconds();
+        for (at, tokens, expected) in
+            [(0.0, 1000, 0.010), (0.001, 500, 0.016), (0.001, 0, 0.018), (1.0, 1000, 1.010)]
+        {
             assert!((through(at, tokens) - expected).abs() < 1e-9, "{at}");
         }
     }

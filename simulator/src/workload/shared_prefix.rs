@@ -151,11 +151,8 @@ impl Prompts {
         let questions = order.iter();
         let questions =
             questions.map(|_| chance.random_range(workload.question_tokens.clone())).collect();
-        let conversations = if workload.multi_turn {
-            vec![Vec::new(); order.len()]
-        } else {
-            Vec::new()
-        };
+        let conversations =
+            if workload.multi_turn { vec![Vec::new(); order.len()] } else { Vec::new() };
         let texts = u64::from(workload.groups) + u64::from(workload.prompts());
         Self { workload: workload.clone(), order, questions, conversations, texts }
     }

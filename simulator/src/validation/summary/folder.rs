@@ -46,7 +46,8 @@ pub fn read_folder(folder: &Path, catalog: &Catalog) -> Result<SummaryRun, Summa
     let mut measured = Vec::new();
     let output_tokens = config.output_len;
     for idx in 0..stages.len() {
-        let lifecycle = Lifecycle::read(&folder.join(format!("stage_{idx}_lifecycle_metrics.json")))?;
+        let lifecycle =
+            Lifecycle::read(&folder.join(format!("stage_{idx}_lifecycle_metrics.json")))?;
         measured.push(lifecycle.measured(output_tokens));
     }
     let mut notes = Vec::new();
@@ -311,8 +312,12 @@ impl Lifecycle {
     fn measured(&self, output_tokens: u32) -> Measured {
         let Latencies { request_latency: e2e, time_to_first_token: ttft } = self.latency;
         let spread = |metric: fn(Statistic) -> Metric, spread: Spread| {
-            [(Statistic::Mean, spread.mean), (Statistic::P90, spread.p90), (Statistic::P99, spread.p99)]
-                .map(|(statistic, seconds)| (metric(statistic), seconds * 1e3))
+            [
+                (Statistic::Mean, spread.mean),
+                (Statistic::P90, spread.p90),
+                (Statistic::P99, spread.p99),
+            ]
+            .map(|(statistic, seconds)| (metric(statistic), seconds * 1e3))
         };
         let mut measured: Measured =
             spread(Metric::E2e, e2e).into_iter().chain(spread(Metric::Ttft, ttft)).collect();

@@ -6,9 +6,7 @@ use optimizer::id::AcceleratorId;
 
 use super::served::Served;
 use super::{ServerArgs, SummaryError, SummaryRun};
-use crate::catalog::{
-    Catalog, DataSheet, Deployment, Evidence, KvCacheDtype, Precision, Profile,
-};
+use crate::catalog::{Catalog, DataSheet, Deployment, Evidence, KvCacheDtype, Precision, Profile};
 use crate::engine::step_time::{Batch, Experts, Linear, Matrices, Plant, Roofline};
 use crate::engine::{EngineArgs, EngineConfig, StepTime, Ticks};
 
@@ -112,8 +110,10 @@ pub fn plant(run: &SummaryRun, catalog: &Catalog) -> Result<SummaryPlant, Summar
         num_gpu_blocks,
         ..EngineArgs::DEFAULT
     };
-    let layers = known.map_or(0, |architecture| architecture.layers);
-    let step_time = Served::new(&step_time, layers, known.map_or(0, |a| a.vocabulary));
+    // A profile without an architecture keeps the sampling that it was calibrated with.
+    let (layers, vocabulary) =
+        known.map_or((0, u32::MAX), |known| (known.layers, known.vocabulary));
+    let step_time = Served::new(step_time, layers, vocabulary);
     let (gpu, model) = (gpu.to_string(), model.to_owned());
     Ok(SummaryPlant { gpu, model, step_time, engine: engine.try_into()?, source })
 }
@@ -232,9 +232,7 @@ fn with_faster_reads(roofline: &Roofline, factor: f64) -> Roofline {
     Roofline {
         base: times(roofline.base),
         dense: matrices(roofline.dense),
-        experts: roofline
-            .experts
-            .map(|experts| Experts { read: times(experts.read), ..experts }),
+        experts: roofline.experts.map(|experts| Experts { read: times(experts.read), ..experts }),
         head: matrices(roofline.head),
         ..roofline.clone()
     }

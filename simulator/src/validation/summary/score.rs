@@ -33,7 +33,7 @@ pub fn score(
 ) -> Result<SummaryComparison, SummaryError> {
     let plant = plant(&run, catalog)?;
     let simulations = (1..=seeds)
-        .map(|seed| simulate(&run, &plant, fe(), seed))
+        .map(|seed| simulate(&run, &plant, FRONT_END, seed))
         .collect::<Result<Vec<_>, _>>()?;
     let output_tokens = run.workload.output_tokens;
     let mean = |times: &dyn Fn(&[StageTimes]) -> StageTimes| {
@@ -115,11 +115,4 @@ fn rows(
         })
     };
     real.iter().filter_map(row).collect()
-}
-
-fn fe() -> crate::engine::FrontEnd {
-    let env = |name: &str, default: f64| std::env::var(name).ok().and_then(|v| v.parse().ok()).unwrap_or(default);
-    let s = optimizer::units::Seconds::new;
-    let _ = FRONT_END;
-    crate::engine::FrontEnd { per_request: s(env("FB", 0.002)), per_prompt_token: s(env("FT", 2e-6)), delivery: s(env("FD", 0.002)) }
 }

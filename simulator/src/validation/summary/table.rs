@@ -20,6 +20,7 @@ use super::workloads::NamedWorkload;
 use super::{Measured, ServerArgs, SummaryError, SummaryRun, overload};
 use crate::validation::comparison::{Metric, Statistic};
 use crate::validation::peer::PeerErrors;
+use crate::workload::shared_prefix::Load;
 
 /// The runs of a table.
 #[derive(Debug, Default)]
@@ -106,7 +107,10 @@ pub fn read_table(file: &Path) -> Result<SummaryTable, SummaryError> {
             field(at, format!("{column}{error}"))
         })?;
         let Some(metric) = metric(&line.metric) else {
-            return Err(field(at, format!("metric: {} — expected e2e_mean or the like", line.metric)));
+            return Err(field(
+                at,
+                format!("metric: {} — expected e2e_mean or the like", line.metric),
+            ));
         };
         let value = (line.stage_index, line.actual_ms);
         let (_, stages) = runs.entry(line.experiment.clone()).or_insert_with(|| {
@@ -149,9 +153,7 @@ fn run(line: Line, mut measured: BTreeMap<i32, Measured>) -> Result<SummaryRun, 
         tensor_parallel: line.tp,
         precision: super::plant::precision(&precision)
             .ok_or_else(|| format!("the precision {precision} is not known"))?,
-        max_num_batched_tokens: line
-            .max_num_batched_tokens
-            .unwrap_or(usual.max_num_batched_tokens),
+        max_num_batched_tokens: line.max_num_batched_tokens.unwrap_or(usual.max_num_batched_tokens),
         max_num_seqs: line.max_num_seqs.unwrap_or(usual.max_num_seqs),
         gpu_memory_utilization: line.gpu_mem_util.unwrap_or(usual.gpu_memory_utilization),
         ..usual
@@ -176,7 +178,7 @@ fn run(line: Line, mut measured: BTreeMap<i32, Measured>) -> Result<SummaryRun, 
         model,
         server,
         workload: named.shared_prefix(),
-        load: named.load(),
+        load: Load::Constant,
         stages,
         measured,
         whole,

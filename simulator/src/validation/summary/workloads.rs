@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use crate::workload::shared_prefix::{Load, SharedPrefix, Stage};
+use crate::workload::shared_prefix::{SharedPrefix, Stage};
 
 /// A workload, by the name that tables call it.
 #[derive(Debug, Clone, Copy)]
@@ -83,11 +83,6 @@ impl NamedWorkload {
             output_tokens: self.output_tokens,
             multi_turn: false,
         }
-    }
-
-    /// How requests arrive.
-    pub(super) const fn load(&self) -> Load {
-        Load::Constant
     }
 
     /// For how long how many.
