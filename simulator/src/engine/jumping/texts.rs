@@ -142,18 +142,15 @@ impl Texts {
         let mut used = 0;
         let strands = &self.nodes[node.0].strands;
         while from < to {
-            let pieces = || {
-                let strands = strands.iter().map(|&id| (id, &self.strands[id.0]));
-                strands.flat_map(|(id, strand)| strand.pieces.iter().map(move |piece| (id, piece)))
-            };
-            // Of several that hold the same, the oldest is found.
-            let here = pieces().filter(|(_, piece)| piece.from <= from && from < piece.to);
+            let strands = strands.iter().map(|&id| (id, &self.strands[id.0]));
+            let pieces =
+                strands.flat_map(|(id, strand)| strand.pieces.iter().map(move |piece| (id, piece)));
+            let here = pieces.filter(|(_, piece)| piece.from <= from && from < piece.to);
+            // Of several that hold the same, the oldest is found. To the end of its piece it stays
+            // that: a copy that begins within the piece was written after the blocks before it, and
+            // were it older than the piece, so were they, and would have been found here.
             let Some((strand, piece)) = here.min_by_key(|(_, piece)| piece.written) else { break };
-            let mut end = piece.to.min(to);
-            if strands.len() > 1 {
-                let older = pieces().filter(|(_, p)| p.written < piece.written && p.from > from);
-                end = older.map(|(_, p)| p.from).min().map_or(end, |other| other.min(end));
-            }
+            let end = piece.to.min(to);
             if piece.users > 0 {
                 used += end - from;
             }

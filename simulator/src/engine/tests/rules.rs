@@ -45,6 +45,25 @@ fn with_the_priority_policy_the_least_urgent_makes_room_wherever_it_stands() {
 }
 
 #[test]
+fn what_a_victim_was_given_in_the_same_step_goes_to_those_after_it() {
+    // The first prompt begins alone, then three get 40, 40 and 20 tokens a step. In the fifth step
+    // the first takes 3 of the last 4 blocks; the second needs 2, so the first, the least urgent,
+    // has to go. Its 40 tokens are free again, so the third gets 40 and ends its prompt, too.
+    let args = EngineArgs {
+        num_gpu_blocks: 31,
+        max_model_len: 300,
+        long_prefill_token_threshold: 40,
+        scheduling_policy: SchedulingPolicy::Priority,
+        ..ROOMY
+    };
+    let requests = [request(1, 260, 1, 5), request(2, 160, 1, 0), request(3, 100, 1, 0)];
+    let log = both(args, &requests);
+    assert_eq!(log.preempted, [1]);
+    let fifth = Timestamp::from_seconds(4.0 * 1.1 + 1.08);
+    assert_eq!((log.first[&2], log.first[&3]), (fifth, fifth));
+}
+
+#[test]
 fn a_long_prompt_gives_way_to_others_once_there_are_others() {
     // 100 tokens a step. Alone, request 0 takes them all; beside request 1 each takes 40 at most,
     // and alone again it takes what it can.
