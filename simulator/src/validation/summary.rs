@@ -8,6 +8,7 @@
 //! ([`FRONT_END`]) is the same for all.
 
 mod folder;
+mod lifecycle;
 mod plant;
 mod score;
 mod served;
@@ -158,3 +159,6 @@ fn overload(
         format!("{most:.0} requests were in flight, of which {max_num_seqs} run at once at most")
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,7 +48,7 @@ impl SharedPrefix {
     /// The number of prompts, or users.
     #[must_use]
     pub const fn prompts(&self) -> u32 {
-        self.groups * self.prompts_per_group
+        self.groups.saturating_mul(self.prompts_per_group)
     }
 }
 

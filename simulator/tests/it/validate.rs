@@ -52,6 +52,8 @@ experiment,model,workload,hardware,tp,precision,max_num_batched_tokens,stage_ind
 3-codegen,acme/Own-1B,codegen,H100,1,FP16,,0,e2e_mean,3000
 3-codegen,acme/Own-1B,codegen,H100,1,FP16,,1,e2e_mean,3000
 4-roleplay,mistralai/Mixtral-8x7B-v0.1,roleplay,H100,2,FP16,,0,e2e_mean,30000
+5-roleplay,mistralai/Mixtral-8x7B-v0.1,roleplay,H100,2,FP16,,1,e2e_mean,3000
+6-roleplay,mistralai/Mixtral-8x7B-v0.1,roleplay,H100,2,W4A16,,0,e2e_mean,3000
 ";
 
 /// A folder and a table of runs.
@@ -132,6 +134,8 @@ fn a_broken_folder_says_where() {
     check_broken(file, "constant", "concurrent", &["load.type", "concurrent", "poisson"]);
     check_broken(file, r#""rate": 5"#, r#""rate": 0"#, &["load.stages[1].rate", "above zero"]);
     check_broken(file, r#""question_len": 400, "#, "", &["question_len"]);
+    check_broken(file, "400", "4000000000", &["data.shared_prefix.question_len", "1000000"]);
+    check_broken(file, r#""rate": 5"#, r#""rate": 5e9"#, &["load.stages[1]", "requests"]);
     check_broken("exp-config.yaml", "model: meta-llama/Llama-3.1-8B-Instruct\n", "", &["model"]);
 }
 

@@ -14,13 +14,12 @@ use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
+use super::lifecycle::{Lifecycle, PromptLength};
 use super::workloads::{DEFAULT_GROUPS, reencoded};
-use super::{Measured, ServerArgs, SummaryError, SummaryRun, overload};
+use super::{ServerArgs, SummaryError, SummaryRun, overload};
 use crate::catalog::{Catalog, Precision};
 use crate::document::{Document, FieldPath, Problems};
-use crate::validation::comparison::{Metric, Statistic};
 use crate::validation::peer::PeerErrors;
 use crate::workload::shared_prefix::{Load, SharedPrefix, Stage};
 
@@ -133,6 +132,9 @@ struct StageConfig {
     duration: f64,
 }
 
+/// The most that is simulated, of anything that is counted.
+const MOST: u32 = 1_000_000;
+
 /// What was asked, and when.
 type Asked = (SharedPrefixConfig, Load, Vec<Stage>);
 
@@ -152,14 +154,25 @@ fn config(path: &Path) -> Result<Asked, SummaryError> {
                 problems.push(document.problem(&at, "expected a number above zero"));
             }
         }
+        if stage.rate * stage.duration > f64::from(MOST) {
+            let message = format!("expected at most {MOST} requests, rate times duration");
+            problems.push(document.problem(&at.index(idx), message));
+        }
     }
     let prompts = data.shared_prefix;
     let at = root.key("data").key("shared_prefix");
-    for (name, tokens) in
-        [("question_len", prompts.question_len), ("output_len", prompts.output_len)]
-    {
-        if tokens == 0 {
-            problems.push(document.problem(&at.key(name), "expected at least 1"));
+    for (name, count, least) in [
+        ("num_unique_system_prompts", prompts.num_unique_system_prompts, 1),
+        ("num_users_per_system_prompt", prompts.num_users_per_system_prompt, 1),
+        ("num_groups", prompts.num_groups, 1),
+        ("num_prompts_per_group", prompts.num_prompts_per_group, 1),
+        ("system_prompt_len", Some(prompts.system_prompt_len), 0),
+        ("question_len", Some(prompts.question_len), 1),
+        ("output_len", Some(prompts.output_len), 1),
+    ] {
+        if count.is_some_and(|count| !(least..=MOST).contains(&count)) {
+            let message = format!("expected a number from {least} to {MOST}");
+            problems.push(document.problem(&at.key(name), message));
         }
     }
     Problems::reject(problems)?;
@@ -189,7 +202,7 @@ impl SharedPrefixConfig {
             ));
         }
         let count = |given: Option<u32>| {
-            if asked && !grew { DEFAULT_GROUPS } else { given.unwrap_or(DEFAULT_GROUPS).max(1) }
+            if asked && !grew { DEFAULT_GROUPS } else { given.unwrap_or(DEFAULT_GROUPS) }
         };
         let of_sent = sent.filter(|sent| !grew && sent.min > f64::from(system));
         let question_tokens = of_sent.map_or_else(
@@ -252,94 +265,7 @@ impl Server {
     }
 }
 
-/// What was measured, in seconds.
-#[derive(Debug)]
-struct Lifecycle {
-    latency: Latencies,
-    prompt_len: Option<PromptLength>,
-    failed: u64,
-}
-
-#[derive(Debug, Deserialize)]
-struct LifecycleFile {
-    successes: Successes,
-    failures: Option<Failures>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Successes {
-    count: u64,
-    latency: Option<Latencies>,
-    prompt_len: Option<PromptLength>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Failures {
-    count: u64,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Latencies {
-    request_latency: Spread,
-    time_to_first_token: Spread,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct Spread {
-    mean: f64,
-    p90: f64,
-    p99: f64,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-struct PromptLength {
-    min: f64,
-    max: f64,
-}
-
-impl Lifecycle {
-    fn read(path: &Path) -> Result<Self, SummaryError> {
-        let LifecycleFile { successes, failures } = json(path)?;
-        let Some(latency) = successes.latency.filter(|_| successes.count > 0) else {
-            return Err(SummaryError::NothingAnswered(path.to_owned()));
-        };
-        let failed = failures.map_or(0, |failures| failures.count);
-        Ok(Self { latency, prompt_len: successes.prompt_len, failed })
-    }
-
-    /// The time between tokens is what lies between the first and the last, divided evenly:
-    /// inference-perf's own also counts events of the stream that bring no token.
-    fn measured(&self, output_tokens: u32) -> Measured {
-        let Latencies { request_latency: e2e, time_to_first_token: ttft } = self.latency;
-        let spread = |metric: fn(Statistic) -> Metric, spread: Spread| {
-            [
-                (Statistic::Mean, spread.mean),
-                (Statistic::P90, spread.p90),
-                (Statistic::P99, spread.p99),
-            ]
-            .map(|(statistic, seconds)| (metric(statistic), seconds * 1e3))
-        };
-        let mut measured: Measured =
-            spread(Metric::E2e, e2e).into_iter().chain(spread(Metric::Ttft, ttft)).collect();
-        if output_tokens > 1 {
-            let itl = (e2e.mean - ttft.mean) / f64::from(output_tokens - 1);
-            measured.insert(Metric::Itl, itl * 1e3);
-        }
-        measured
-    }
-}
-
-fn text(file: &Path) -> Result<String, SummaryError> {
+pub(super) fn text(file: &Path) -> Result<String, SummaryError> {
     let unreadable = |source| SummaryError::Unreadable { file: file.to_owned(), source };
     fs::read_to_string(file).map_err(unreadable)
-}
-
-fn json<T: DeserializeOwned>(file: &Path) -> Result<T, SummaryError> {
-    let text = text(file)?;
-    let mut json = serde_json::Deserializer::from_str(&text);
-    serde_path_to_error::deserialize(&mut json).map_err(|error| SummaryError::Field {
-        file: file.to_owned(),
-        field: error.path().to_string(),
-        message: error.inner().to_string(),
-    })
 }
