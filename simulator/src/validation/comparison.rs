@@ -65,7 +65,7 @@ pub enum Metric {
     /// From the time a client sent a request to its last token.
     E2e(Statistic),
     /// What lies between the mean first and the mean last token that a client got, by the tokens
-    /// after the first.
+    /// that it counted after the first.
     Itl,
     /// Sequences in the batch, averaged over the run.
     Running,

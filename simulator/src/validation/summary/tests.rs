@@ -164,3 +164,22 @@ fn overload_is_told_by_the_measurements() {
     let full = "140 requests were in flight, of which 128 run at once at most";
     check([4.0, 7.0], 0, Some(full));
 }
+
+/// A client that counts half of the tokens reports twice the time between them.
+#[test]
+fn the_time_between_tokens_is_by_the_tokens_that_the_client_counted() {
+    let measured = |itl| {
+        let ttft = (Metric::Ttft(crate::validation::Statistic::Mean), 20.0);
+        Measured::from([(Metric::E2E_MEAN, 1_413.0), ttft, (Metric::Itl, itl)])
+    };
+    let itl = |itl| {
+        let run = SummaryRun { whole: measured(itl), ..run(false) };
+        let scored = score(run, &Catalog::builtin(), 1).unwrap();
+        let row = scored.rows.iter().find(|row| row.metric == Metric::Itl).unwrap();
+        let noted = scored.notes.iter().any(|note| note.contains("tokens in an answer of 200"));
+        (row.simulated, noted)
+    };
+    let [(plain, quiet), (twice, noted)] = [itl(7.0), itl(14.0)];
+    assert!((twice / plain - 2.0).abs() < 1e-9, "{plain}, {twice}");
+    assert_eq!((quiet, noted), (false, true));
+}
