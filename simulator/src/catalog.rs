@@ -328,7 +328,7 @@ mod tests {
     }
 
     const GPUS: usize = 12;
-    const MODELS: usize = 36;
+    const MODELS: usize = 37;
     const PROFILES: usize = 58;
 
     #[test]

@@ -84,6 +84,7 @@
 
 mod args;
 mod data_parallel;
+mod frontend;
 mod jumping;
 mod queue;
 mod request;
@@ -96,6 +97,7 @@ use optimizer::units::{Fraction, Timestamp};
 
 pub use args::{EngineArgs, EngineConfig, EngineConfigError, Rejection, SchedulingPolicy};
 pub use data_parallel::DataParallel;
+pub use frontend::{FrontEnd, FrontEndQueue};
 pub use jumping::Engine;
 pub use request::{Content, Request, RequestId, Segment, TextId};
 pub use step_time::{DecodeLaw, StepTime};

@@ -1,5 +1,8 @@
 //! The simulator against recorded runs of real servers.
 //!
+//! Of some runs every request is known, of others only [`summary`] statistics. What follows here is
+//! of the former.
+//!
 //! A [`Run`] is a folder that says what was asked of one vLLM server and when each answer came. Its
 //! requests are replayed, at the times and with the tokens that were recorded, through the engine
 //! on a plant of layer timings, and what the engine does is laid beside what the server did
@@ -15,6 +18,7 @@ mod peer;
 mod prompts;
 mod recording;
 mod replay;
+pub mod summary;
 mod survey;
 
 pub use comparison::{Comparison, GpuMedian, Metric, Row, Statistic, compare, medians};

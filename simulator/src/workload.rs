@@ -7,6 +7,7 @@
 mod arrivals;
 mod length;
 mod problem;
+pub mod shared_prefix;
 pub mod stats;
 pub mod synthesis;
 pub mod trace;

@@ -49,6 +49,36 @@ impl Bar {
     }
 }
 
+/// A line on the standard error that says what is being done, if that is a terminal.
+#[derive(Debug)]
+pub(super) struct Spinner(ProgressBar);
+
+impl Spinner {
+    /// A line that says nothing yet.
+    pub(super) fn new() -> Self {
+        let bar = ProgressBar::no_length();
+        if !io::stderr().is_terminal() {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::hidden());
+        }
+        let style = ProgressStyle::with_template("{pos} runs done · {wide_msg}");
+        bar.set_style(style.expect("the template is well-formed"));
+        Self(bar)
+    }
+
+    /// Says that the last thing is done, and what the next one is.
+    pub(super) fn show(&self, next: &str) {
+        if !self.0.message().is_empty() {
+            self.0.inc(1);
+        }
+        self.0.set_message(next.to_owned());
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
 /// Positions of the bar.
 const STEPS: u64 = 10_000;
 

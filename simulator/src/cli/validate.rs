@@ -1,6 +1,7 @@
 //! `plimsoll validate`: the simulator against recorded runs.
 
 mod overlay;
+mod summary;
 mod table;
 
 use std::fs;
@@ -10,19 +11,31 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueHint};
 
+use super::progress::Spinner;
 use super::{has_color, print};
-use crate::validation::{Comparison, Row, Run, RunError, compare, medians, survey};
+use crate::catalog::Catalog;
+use crate::validation::summary::{SummaryComparison, SummaryError, read_folder, read_table, score};
+use crate::validation::{Comparison, Row, Run, RunError, Survey, compare, medians, survey};
 
 /// Replay recorded runs of real servers, and print how far the simulator is off
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Example:
+Examples:
   plimsoll validate runs/vllm-0.19-requests --out out/validation
+  plimsoll validate runs/h100 --json
 
-A run is a folder with meta.json and requests.jsonl. The step times come from timings of single
-layers in its folder layers/.")]
+Three kinds of runs are found, at any depth:
+  - A folder with meta.json and requests.jsonl: every request is replayed. The step times come from
+    timings of single layers in its folder layers/.
+  - A folder that inference-perf wrote, with profile.yaml, exp-config.yaml and
+    stage_N_lifecycle_metrics.json: its load is drawn again by the same rules. The step times are
+    those of the catalog: a profile, or else a roofline.
+  - A CSV file with a line for each experiment, stage and metric: likewise. Its column workload is
+    one of general, general-lite, codegen, roleplay, reasoning and reasoning-lite.
+
+Runs that their server could not keep up with are printed, but left out of the medians.")]
 pub(super) struct ValidateArgs {
-    /// The folder with the runs, at any depth
+    /// The folder with the runs
     #[arg(value_hint = ValueHint::DirPath)]
     dir: PathBuf,
     /// Print a JSON list of all numbers in place of the tables
@@ -31,6 +44,9 @@ pub(super) struct ValidateArgs {
     /// Also write the list, and a figure of each run's batch and queue over time, to this folder
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     out: Option<PathBuf>,
+    /// How often the load of a run is drawn of which only summaries are known; the mean counts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..))]
+    seeds: u64,
 }
 
 impl ValidateArgs {
@@ -40,35 +56,36 @@ impl ValidateArgs {
     ///
     /// When the folder has no run that can be compared; when a run is broken, after the others.
     pub(super) fn run(self) -> Result<()> {
-        let Self { dir, json, out } = self;
+        let Self { dir, json, out, seeds } = self;
         let found = survey(&dir).with_context(|| format!("cannot list {}", dir.display()))?;
-        let mut unread: Vec<_> =
-            found.unread.iter().map(|path| (path.clone(), KIND.to_owned())).collect();
-        let (mut comparisons, mut broken) = (Vec::new(), Vec::new());
-        for folder in found.runs {
-            match Run::read(&folder).and_then(compare) {
-                Ok(comparison) => comparisons.push(comparison),
-                Err(RunError::NotYet(what)) => unread.push((folder, what)),
-                Err(error) => broken.push(format!("{}: {error}", folder.display())),
-            }
-        }
+        let Findings { replayed, summaries, unread, broken } = Findings::of(found, seeds);
         report_unread(&unread);
-        if comparisons.is_empty() && broken.is_empty() {
+        if replayed.is_empty() && summaries.is_empty() && broken.is_empty() {
             bail!("{}: no run that can be compared", dir.display());
         }
-        let rows: Vec<&Row> = comparisons.iter().flat_map(|run| &run.rows).collect();
+        let rows = replayed.iter().flat_map(|run| &run.rows);
+        let rows: Vec<&Row> = rows.chain(summaries.iter().flat_map(|run| &run.rows)).collect();
         let list = serde_json::to_string_pretty(&rows).context("cannot write out the list")? + "\n";
         if json {
-            for comparison in &comparisons {
-                report_notes(comparison);
+            for comparison in &replayed {
+                report_notes(&comparison.run.name, &comparison.notes);
+            }
+            for comparison in &summaries {
+                report_notes(&comparison.run.name, &comparison.notes);
             }
             print(&list)?;
-        } else if !comparisons.is_empty() {
-            let rows: Vec<Row> = rows.iter().map(|row| (*row).clone()).collect();
-            print(&table::render(&comparisons, &medians(&rows), has_color(&io::stdout())))?;
+        } else {
+            let color = has_color(&io::stdout());
+            if !replayed.is_empty() {
+                let rows: Vec<Row> = replayed.iter().flat_map(|run| run.rows.clone()).collect();
+                print(&table::render(&replayed, &medians(&rows), color))?;
+            }
+            if !summaries.is_empty() {
+                print(&summary::render(&summaries, color))?;
+            }
         }
         if let Some(out) = out {
-            write(&out, &comparisons, &list)?;
+            write(&out, &replayed, &list)?;
         }
         if !broken.is_empty() {
             bail!("broken runs, which are not compared:\n{}", broken.join("\n"));
@@ -77,18 +94,78 @@ impl ValidateArgs {
     }
 }
 
-const KIND: &str = "summaries of runs, which have no single requests";
+/// What became of the runs that were found.
+#[derive(Debug, Default)]
+struct Findings {
+    replayed: Vec<Comparison>,
+    summaries: Vec<SummaryComparison>,
+    /// What cannot be simulated, and why.
+    unread: Vec<(PathBuf, String)>,
+    broken: Vec<String>,
+}
+
+impl Findings {
+    fn of(found: Survey, seeds: u64) -> Self {
+        let mut findings = Self { unread: found.unread, ..Self::default() };
+        let bar = Spinner::new();
+        for folder in found.runs {
+            bar.show(&folder.display().to_string());
+            match Run::read(&folder).and_then(compare) {
+                Ok(comparison) => findings.replayed.push(comparison),
+                Err(RunError::NotYet(what)) => findings.unread.push((folder, what)),
+                Err(error) => findings.broken.push(format!("{}: {error}", folder.display())),
+            }
+        }
+        let catalog = Catalog::builtin();
+        for folder in found.summary_folders {
+            bar.show(&folder.display().to_string());
+            let scored = read_folder(&folder, &catalog).and_then(|run| score(run, &catalog, seeds));
+            findings.note(folder, scored);
+        }
+        for file in found.summary_tables {
+            let table = match read_table(&file) {
+                Ok(table) => table,
+                Err(error) => {
+                    findings.broken.push(error.to_string());
+                    continue;
+                }
+            };
+            let skipped = table.skipped.into_iter();
+            findings.unread.extend(skipped.map(|(name, why)| (file.join(name), why)));
+            for run in table.runs {
+                let path = file.join(&run.name);
+                bar.show(&path.display().to_string());
+                // A run may be in a table and in a folder of its own, which says more of it.
+                if findings.summaries.iter().any(|other| other.run.name == run.name) {
+                    findings.unread.push((path, "the run is also in a folder".to_owned()));
+                } else {
+                    findings.note(path, score(run, &catalog, seeds));
+                }
+            }
+        }
+        bar.clear();
+        findings
+    }
+
+    fn note(&mut self, path: PathBuf, scored: Result<SummaryComparison, SummaryError>) {
+        match scored {
+            Ok(comparison) => self.summaries.push(comparison),
+            Err(SummaryError::Skipped(why)) => self.unread.push((path, why)),
+            Err(error) => self.broken.push(format!("{}: {error}", path.display())),
+        }
+    }
+}
 
 /// Nothing is passed over in silence. On the standard error, since the list may be for a program.
 fn report_unread(unread: &[(PathBuf, String)]) {
     for (path, what) in unread {
-        eprintln!("not read yet: {}: {what}", path.display());
+        eprintln!("not compared: {}: {what}", path.display());
     }
 }
 
-fn report_notes(comparison: &Comparison) {
-    for note in &comparison.notes {
-        eprintln!("note: {}: {note}", comparison.run.name);
+fn report_notes(run: &str, notes: &[String]) {
+    for note in notes {
+        eprintln!("note: {run}: {note}");
     }
 }
 

@@ -33,6 +33,9 @@ pub struct Row {
     pub gpu: String,
     /// The model.
     pub model: String,
+    /// The stage of its load, from 0; `None` for the whole run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<usize>,
     /// The metric.
     pub metric: Metric,
     /// Milliseconds, or sequences.
@@ -52,12 +55,18 @@ pub struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(into = "String")]
 pub enum Metric {
-    /// From the time the scheduler knew of a request to its first token.
+    /// From the time the scheduler knew of a request to its first token; in runs of which only
+    /// summaries are known, as a client sees it.
     Ttft(Statistic),
     /// From the first token to the last, by the tokens after the first.
     Tpot(Statistic),
     /// From the time the scheduler knew of a request to its last token.
     Latency(Statistic),
+    /// From the time a client sent a request to its last token.
+    E2e(Statistic),
+    /// What lies between the mean first and the mean last token that a client got, by the tokens
+    /// that it counted after the first.
+    Itl,
     /// Sequences in the batch, averaged over the run.
     Running,
     /// Sequences in the queue, averaged over the run.
@@ -76,9 +85,9 @@ pub enum Statistic {
 }
 
 impl Statistic {
-    const ALL: [Self; 5] = [Self::Mean, Self::Median, Self::P90, Self::P95, Self::P99];
+    pub(super) const ALL: [Self; 5] = [Self::Mean, Self::Median, Self::P90, Self::P95, Self::P99];
 
-    const fn of(self, stats: &LatencyStats) -> f64 {
+    pub(super) const fn of(self, stats: &LatencyStats) -> f64 {
         match self {
             Self::Mean => stats.mean,
             Self::Median => stats.p50,
@@ -106,10 +115,17 @@ impl fmt::Display for Metric {
             Self::Ttft(statistic) => write!(f, "ttft_{}", statistic.name()),
             Self::Tpot(statistic) => write!(f, "tpot_{}", statistic.name()),
             Self::Latency(statistic) => write!(f, "latency_{}", statistic.name()),
+            Self::E2e(statistic) => write!(f, "e2e_{}", statistic.name()),
+            Self::Itl => f.write_str("itl_mean"),
             Self::Running => f.write_str("running_mean"),
             Self::Waiting => f.write_str("waiting_mean"),
         }
     }
+}
+
+impl Metric {
+    /// The mean time from a client's request to its last token.
+    pub(super) const E2E_MEAN: Self = Self::E2e(Statistic::Mean);
 }
 
 impl From<Metric> for String {
@@ -153,6 +169,7 @@ fn rows(run: &Run, replay: &Replay) -> Vec<Row> {
         run: run.name.clone(),
         gpu: run.gpu.clone(),
         model: run.model.clone(),
+        stage: None,
         metric,
         unit,
         real,

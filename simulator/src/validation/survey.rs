@@ -4,13 +4,19 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The runs in a folder, and what looks like a run but cannot be read yet.
+use super::summary::is_table;
+
+/// The runs in a folder, and what looks like a run but is none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     /// Folders with a run of single requests.
     pub runs: Vec<PathBuf>,
-    /// Files and folders of other kinds of runs.
-    pub unread: Vec<PathBuf>,
+    /// Folders that inference-perf wrote.
+    pub summary_folders: Vec<PathBuf>,
+    /// Tables of runs.
+    pub summary_tables: Vec<PathBuf>,
+    /// Tables of other kinds, and what tells them apart.
+    pub unread: Vec<(PathBuf, String)>,
 }
 
 /// Looks for runs in `folder` and below, in the order of their paths.
@@ -32,7 +38,7 @@ fn search(folder: &Path, survey: &mut Survey) -> io::Result<()> {
     }
     // The two files that inference-perf writes for every run.
     if has("summary_lifecycle_metrics.json") || has("profile.yaml") {
-        survey.unread.push(folder.to_owned());
+        survey.summary_folders.push(folder.to_owned());
         return Ok(());
     }
     let entries = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path()));
@@ -42,7 +48,10 @@ fn search(folder: &Path, survey: &mut Survey) -> io::Result<()> {
         if entry.is_dir() {
             search(&entry, survey)?;
         } else if entry.extension().is_some_and(|extension| extension == "csv") {
-            survey.unread.push(entry);
+            match is_table(&entry) {
+                Ok(()) => survey.summary_tables.push(entry),
+                Err(why) => survey.unread.push((entry, why)),
+            }
         }
     }
     Ok(())
@@ -56,20 +65,25 @@ mod tests {
     fn nothing_that_looks_like_a_run_is_passed_over() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
-        for file in [
-            "b/one/meta.json",
-            "b/one/requests.jsonl",
-            "b/one/timeseries.csv",
-            "a/two/profile.yaml",
-            "summaries.csv",
-            "README.md",
+        let header = "experiment,model,workload,hardware,tp,precision,stage_index,metric,actual_ms";
+        for (file, text) in [
+            ("b/one/meta.json", ""),
+            ("b/one/requests.jsonl", ""),
+            ("b/one/timeseries.csv", ""),
+            ("a/two/profile.yaml", ""),
+            ("other.csv", "a,b\n1,2\n"),
+            ("summaries.csv", header),
+            ("README.md", ""),
         ] {
             fs::create_dir_all(root.join(file).parent().unwrap()).unwrap();
-            fs::write(root.join(file), "").unwrap();
+            fs::write(root.join(file), text).unwrap();
         }
+        let why = "not a table of runs: no column experiment".to_owned();
         let expected = Survey {
             runs: vec![root.join("b/one")],
-            unread: vec![root.join("a/two"), root.join("summaries.csv")],
+            summary_folders: vec![root.join("a/two")],
+            summary_tables: vec![root.join("summaries.csv")],
+            unread: vec![(root.join("other.csv"), why)],
         };
         assert_eq!(survey(root).unwrap(), expected);
         assert!(survey(&root.join("absent")).is_err());

@@ -166,6 +166,7 @@ fn real_and_simulated_stand_side_by_side() {
 #[test]
 fn medians_are_of_sizes_and_by_gpu() {
     let row = |gpu: &str, error_pct| Row {
+        stage: None,
         run: String::new(),
         gpu: gpu.to_owned(),
         model: String::new(),

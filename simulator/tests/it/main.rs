@@ -11,3 +11,4 @@ mod layering;
 mod readme;
 mod scenarios;
 mod theory;
+mod validate;

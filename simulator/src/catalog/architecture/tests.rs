@@ -11,7 +11,7 @@ fn architecture(name: &str) -> Architecture {
 
 /// The parameters of the safetensors files that the models' pages on Hugging Face show, in 10⁹;
 /// without encoders and heads for speculation.
-const PARAMETERS: [(&str, f64); 36] = [
+const PARAMETERS: [(&str, f64); 37] = [
     ("codellama-34b", 33.744),
     ("deepseek-v3", 671.03),
     ("gemma-3-12b", 11.766),
@@ -48,6 +48,7 @@ const PARAMETERS: [(&str, f64); 36] = [
     ("qwen3-32b", 32.762),
     ("qwen3-4b", 4.022),
     ("qwen3-8b", 8.191),
+    ("yi-34b", 34.389),
 ];
 
 #[test]

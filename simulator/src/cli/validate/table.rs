@@ -54,7 +54,7 @@ fn run_table(rows: &[Row], color: bool) -> Table {
     table
 }
 
-fn median_table(medians: &[GpuMedian], color: bool) -> Table {
+pub(super) fn median_table(medians: &[GpuMedian], color: bool) -> Table {
     let mut table = table(&["GPU", "metric", "runs", "error"], 2, color);
     for GpuMedian { gpu, metric, runs, error_pct } in medians {
         let cells =
@@ -64,7 +64,7 @@ fn median_table(medians: &[GpuMedian], color: bool) -> Table {
     table
 }
 
-fn table(head: &[&str], numbers_from: usize, color: bool) -> Table {
+pub(super) fn table(head: &[&str], numbers_from: usize, color: bool) -> Table {
     let mut table = Table::new();
     table.load_style(RULED).set_content_arrangement(ContentArrangement::Disabled);
     if color {
@@ -80,7 +80,7 @@ fn table(head: &[&str], numbers_from: usize, color: bool) -> Table {
 }
 
 /// Appends a table and an empty line; comfy-table pads every line to the width of the table.
-fn push(text: &mut String, table: &Table) {
+pub(super) fn push(text: &mut String, table: &Table) {
     for line in table.to_string().lines() {
         text.push_str(line.trim_end());
         text.push('\n');
@@ -88,7 +88,7 @@ fn push(text: &mut String, table: &Table) {
     text.push('\n');
 }
 
-fn signed(percent: Option<f64>) -> String {
+pub(super) fn signed(percent: Option<f64>) -> String {
     percent.map_or_else(|| "–".to_owned(), |percent| format!("{percent:+.1} %"))
 }
 
@@ -103,6 +103,7 @@ mod tests {
             run: "one".to_owned(),
             gpu: "GPU 1".to_owned(),
             model: "m".to_owned(),
+            stage: None,
             metric,
             unit: "ms",
             real: 1234.56,
