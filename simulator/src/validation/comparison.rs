@@ -144,7 +144,7 @@ pub fn compare(run: Run) -> Result<Comparison, RunError> {
     let (plant, plant_notes) = plant(&run)?;
     let mut server = Stepwise::new(run.engine.try_into()?, plant);
     let sample_at: Vec<f64> = run.samples.iter().map(|sample| sample.t).collect();
-    let replay = replay(&mut server, &run.requests, &sample_at)?;
+    let replay = replay(&mut server, &run.requests, run.prompts.as_ref(), &sample_at)?;
     let notes = run.notes.iter().cloned().chain(plant_notes).collect();
     Ok(Comparison { rows: rows(&run, &replay), run, replay, notes })
 }

@@ -17,6 +17,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::recording::{RunError, json, text};
+use crate::engine::{Content, Segment, TextId};
 
 /// The prompts of a run by their full blocks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +25,8 @@ pub struct Prompts {
     /// For each request, by its number: the blocks of its prompt from the beginning. Two prompts
     /// have a block in common exactly when they are the same up to its end.
     pub blocks: Vec<Vec<BlockText>>,
+    /// Tokens of a block.
+    pub block_size: u32,
     /// Prompt tokens in all.
     pub tokens: u64,
     /// Those of them in blocks with which an earlier prompt begins.
@@ -40,8 +43,13 @@ struct PromptLine {
 }
 
 impl Prompts {
-    /// Reads `prompts.jsonl`; `None` when the run has none. Lines are in the order of arrival.
-    pub(super) fn read(folder: &Path, block_size: u32) -> Result<Option<Self>, RunError> {
+    /// Reads `prompts.jsonl` of a run of so many requests; `None` when the run has none. Lines are in
+    /// the order of arrival.
+    pub(super) fn read(
+        folder: &Path,
+        block_size: u32,
+        requests: usize,
+    ) -> Result<Option<Self>, RunError> {
         let path = folder.join("prompts.jsonl");
         if !path.exists() {
             return Ok(None);
@@ -51,10 +59,16 @@ impl Prompts {
         let prompts = lines.map(|(idx, line)| {
             json::<PromptLine>(&path, line, idx + 1).map(|prompt| prompt.input_tok_ids)
         });
-        Ok(Some(Self::of(&prompts.collect::<Result<Vec<_>, _>>()?, block_size)))
+        let prompts = prompts.collect::<Result<Vec<_>, _>>()?;
+        if prompts.len() != requests {
+            let message =
+                format!("{} prompts — expected one for each of {requests} requests", prompts.len());
+            return Err(RunError::Malformed { file: path, line: prompts.len(), message });
+        }
+        Ok(Some(Self::of(&prompts, block_size)))
     }
 
-    fn of(prompts: &[Vec<u32>], block_size: u32) -> Self {
+    pub(super) fn of(prompts: &[Vec<u32>], block_size: u32) -> Self {
         // A tree: a block is known by the block before it and its own tokens.
         let mut known: BTreeMap<(Option<BlockText>, &[u32]), BlockText> = BTreeMap::new();
         let (mut tokens, mut repeated_tokens) = (0, 0);
@@ -76,7 +90,15 @@ impl Prompts {
             }
             blocks.push(own);
         }
-        Self { blocks, tokens, repeated_tokens }
+        Self { blocks, block_size, tokens, repeated_tokens }
+    }
+
+    /// What the prompt of a request has in common with others.
+    pub(super) fn content(&self, request: usize) -> Content {
+        let blocks = self.blocks.get(request).map_or(&[][..], Vec::as_slice);
+        let segment =
+            |block: &BlockText| Segment { text: TextId(block.0), tokens: self.block_size };
+        Content::new(blocks.iter().map(segment), None)
     }
 }
 
@@ -105,7 +127,7 @@ mod tests {
     fn a_file_that_is_there_is_read() {
         let folder = tempfile::tempdir().unwrap();
         let read = || {
-            let read = Prompts::read(folder.path(), 2).map_err(|error| error.to_string());
+            let read = Prompts::read(folder.path(), 2, 2).map_err(|error| error.to_string());
             read.map(|prompts| prompts.map(|prompts| prompts.repeated_tokens))
         };
         assert_eq!(read(), Ok(None));
@@ -113,6 +135,9 @@ mod tests {
         let line = "{\"input_tok_ids\": [1, 2, 3], \"input_toks\": 3}\n";
         fs::write(&path, format!("{line}\n{line}")).unwrap();
         assert_eq!(read(), Ok(Some(2)));
+        fs::write(&path, line).unwrap();
+        let error = read().unwrap_err();
+        assert!(error.ends_with("1 prompts — expected one for each of 2 requests"), "{error}");
         fs::write(&path, format!("{line}{{}}\n")).unwrap();
         assert!(read().unwrap_err().contains("prompts.jsonl:2: missing field `input_tok_ids`"));
     }

@@ -153,7 +153,7 @@ impl Run {
         let requests = requests::read(&folder.join("requests.jsonl"), &mut notes)?;
         let gpu = gpu(&meta, folder).unwrap_or_else(|| name.clone());
         let engine = meta.engine_args(&path, &gpu, &requests, &mut notes)?;
-        let prompts = Prompts::read(folder, engine.block_size)?;
+        let prompts = Prompts::read(folder, engine.block_size, requests.len())?;
         if meta.prefix_caching() {
             notes.push(beginnings(prompts.as_ref()));
         }
@@ -294,6 +294,7 @@ impl Meta {
             block_size,
             num_gpu_blocks,
             async_scheduling: self.async_scheduling(),
+            enable_prefix_caching: self.prefix_caching(),
             ..EngineArgs::DEFAULT
         })
     }
@@ -309,8 +310,8 @@ fn beginnings(prompts: Option<&Prompts>) -> String {
         |prompts| {
             let percent = 100.0 * prompts.repeated_tokens as f64 / prompts.tokens.max(1) as f64;
             format!(
-                "{percent:.1} % of the prompt tokens are beginnings of earlier prompts, which are \
-                 computed again"
+                "{percent:.1} % of the prompt tokens are beginnings of earlier prompts, which may be \
+                 in the cache"
             )
         },
     )

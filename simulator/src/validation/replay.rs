@@ -2,8 +2,9 @@
 
 use optimizer::units::Timestamp;
 
+use super::prompts::Prompts;
 use super::recording::{RecordedRequest, Sample};
-use crate::engine::{ModelServer, Observer, Rejection, Request, RequestId, TokenGaps};
+use crate::engine::{Content, ModelServer, Observer, Rejection, Request, RequestId, TokenGaps};
 
 /// What became of the requests of a run, in their order, and how full the server was.
 #[derive(Debug, Clone, PartialEq)]
@@ -30,7 +31,8 @@ pub struct ReplayedRequest {
 }
 
 /// Sends `requests`, in the order of their arrival, through `server`, and looks at it at the times
-/// `sample_at`, in seconds and ascending.
+/// `sample_at`, in seconds and ascending. `prompts`, if they are known, say what the requests have
+/// in common.
 ///
 /// # Errors
 ///
@@ -38,6 +40,7 @@ pub struct ReplayedRequest {
 pub fn replay(
     server: &mut impl ModelServer,
     requests: &[RecordedRequest],
+    prompts: Option<&Prompts>,
     sample_at: &[f64],
 ) -> Result<Replay, Rejection> {
     let mut log =
@@ -56,7 +59,9 @@ pub fn replay(
         let queued = server.next_event().map_or(request.arrival, Timestamp::as_seconds);
         log.requests[id as usize].queued = queued;
         let RecordedRequest { prompt_tokens, output_tokens, .. } = *request;
-        server.submit(Request::new(RequestId(id), prompt_tokens, output_tokens), now, &mut log)?;
+        let content = prompts.map_or_else(Content::default, |prompts| prompts.content(id as usize));
+        let request = Request::new(RequestId(id), prompt_tokens, output_tokens);
+        server.submit(request.with_content(content), now, &mut log)?;
     }
     sample_until(server, &mut log, f64::INFINITY);
     while let Some(next) = server.next_event() {
@@ -105,6 +110,13 @@ mod tests {
     use crate::engine::{EngineArgs, Stepwise};
 
     /// A step of 1 s, whatever is in it.
+    const PLANT: Linear = Linear {
+        base: Seconds::new(1.0),
+        per_prefill_token: Seconds::ZERO,
+        per_decode_sequence: Seconds::ZERO,
+        per_context_token: Seconds::ZERO,
+    };
+
     fn server() -> Stepwise<Linear> {
         let args = EngineArgs {
             max_num_batched_tokens: 100,
@@ -115,13 +127,7 @@ mod tests {
             async_scheduling: false,
             ..EngineArgs::DEFAULT
         };
-        let plant = Linear {
-            base: Seconds::new(1.0),
-            per_prefill_token: Seconds::ZERO,
-            per_decode_sequence: Seconds::ZERO,
-            per_context_token: Seconds::ZERO,
-        };
-        Stepwise::new(args.try_into().unwrap(), plant)
+        Stepwise::new(args.try_into().unwrap(), PLANT)
     }
 
     fn request(arrival: f64, prompt_tokens: u32) -> RecordedRequest {
@@ -139,7 +145,7 @@ mod tests {
     #[test]
     fn requests_and_samples_take_their_turns() {
         let requests = [request(0.0, 10), request(0.5, 10)];
-        let replayed = replay(&mut server(), &requests, &[0.25, 1.5, 3.5, 9.0]).unwrap();
+        let replayed = replay(&mut server(), &requests, None, &[0.25, 1.5, 3.5, 9.0]).unwrap();
         let expected = [(0.0, 1.0, 3.0), (1.0, 4.0, 6.0)];
         for (request, expected) in replayed.requests.iter().zip(expected) {
             assert_eq!((request.queued, request.first_token, request.last_token), expected);
@@ -151,8 +157,28 @@ mod tests {
     }
 
     #[test]
+    fn what_prompts_have_in_common_is_computed_once() {
+        let prompts = Prompts::of(&[(0..40).collect(), (0..80).collect()], 16);
+        let requests = [request(0.0, 40), request(9.0, 80)];
+        let args = EngineArgs {
+            max_num_batched_tokens: 48,
+            max_num_seqs: 1,
+            max_model_len: 100,
+            num_gpu_blocks: 100,
+            async_scheduling: false,
+            ..EngineArgs::DEFAULT
+        };
+        let first_token = |prompts| {
+            let mut server = Stepwise::new(args.try_into().unwrap(), PLANT);
+            replay(&mut server, &requests, prompts, &[]).unwrap().requests[1].first_token
+        };
+        // 80 tokens take two steps, and without the first two blocks one.
+        assert_eq!((first_token(None), first_token(Some(&prompts))), (11.0, 10.0));
+    }
+
+    #[test]
     fn a_request_that_no_server_takes_ends_the_replay() {
-        let refused = replay(&mut server(), &[request(0.0, 100)], &[]).unwrap_err();
+        let refused = replay(&mut server(), &[request(0.0, 100)], None, &[]).unwrap_err();
         assert_eq!(refused, Rejection::PromptTooLong { prompt: 100, context: 100 });
     }
 }

@@ -74,8 +74,8 @@ fn prompts_that_begin_alike_are_noted() {
     fs::write(folder.path().join("prompts.jsonl"), prompt(100) + &prompt(50)).unwrap();
     let run = Run::read(folder.path()).unwrap();
     // 48 of 150.
-    let expected = "32.0 % of the prompt tokens are beginnings of earlier prompts, which are \
-                    computed again";
+    let expected = "32.0 % of the prompt tokens are beginnings of earlier prompts, which may be in \
+                    the cache";
     assert_eq!(run.notes, [expected]);
     assert_eq!(run.prompts.unwrap().blocks.len(), 2);
 }
