@@ -3,8 +3,8 @@
 //! Two forms are read, a folder that inference-perf wrote ([`read_folder`]) and a table of many
 //! runs ([`read_table`]). The load is drawn again by the same rules
 //! ([`shared_prefix`](crate::workload::shared_prefix)), several times, sent through a front end and
-//! the engine, and what a client would have seen is laid beside what he saw ([`score`]). Nothing is
-//! fitted to a single run: the step times are those of the catalog ([`plant`]), and the front end
+//! the engine, and what a client would have seen is laid beside what he saw ([`score()`]). Nothing is
+//! fitted to a single run: the step times are those of the catalog ([`plant()`]), and the front end
 //! ([`FRONT_END`]) is the same for all.
 
 mod folder;

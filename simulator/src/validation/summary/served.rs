@@ -35,7 +35,7 @@ const SAMPLING: Seconds = Seconds::new(18.4e-6);
 const SAMPLED_VOCABULARY: f64 = 144_200.0;
 
 /// Launching one layer of a step with a prompt in it.
-const LAUNCH: Seconds = Seconds::new(40e-6);
+const LAUNCH: Seconds = Seconds::new(45e-6);
 
 /// The step times of a server.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,6 +124,6 @@ mod tests {
         let mut batch = Batch::default();
         batch.add_prefill(9, 560);
         let found = served.step_time(&batch).as_seconds().value() * 1e6;
-        assert!((found - 9_400.0 - 32.0 * 40.0).abs() < 0.1, "{found}");
+        assert!((found - 9_400.0 - 32.0 * 45.0).abs() < 0.1, "{found}");
     }
 }
