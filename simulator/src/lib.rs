@@ -4,7 +4,8 @@
 //! A run is a loop over events. A request arrives at the gateway; the router gives it to a replica;
 //! the replica's engine forms batches as vLLM's scheduler does and asks a plant how long each takes;
 //! meanwhile replicas are scraped, [`optimizer::Controller::step`] decides on the samples, and the
-//! fleet follows with its delays. Everything that happened is recorded, and averaged only then.
+//! fleet follows with its delays. What happens is counted as it happens, and each request is handed
+//! on once it has ended, so a run remembers no more than what is in flight.
 //!
 //! The modules stand in reading order, and each uses only those above it:
 //!
