@@ -18,6 +18,7 @@ mod capacity;
 mod deployment;
 mod gpu;
 mod roofline;
+mod served;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,6 +37,7 @@ pub use capacity::CapacityError;
 pub(crate) use capacity::blocks_that_fit;
 pub use deployment::{Deployment, KvCacheDtype};
 pub use gpu::{DataSheet, Gpu, Link, LinkKind};
+pub use served::served;
 
 /// GPUs, models and profiles.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
@@ -62,6 +64,7 @@ impl Catalog {
             let part = Document::parse(name, text).and_then(|document| Self::read(&document));
             catalog.extend(part.expect("the built-in catalog is sound, which a test holds"));
         }
+        catalog.profiles.iter_mut().for_each(|profile| profile.built_in = true);
         catalog
     }
 
@@ -230,9 +233,24 @@ pub struct Profile {
     /// The mean error of the step time's form against what it was fitted to, in percent.
     #[serde(default)]
     pub fit_error_pct: Option<f64>,
+    /// Whether it came with Plimsoll.
+    #[serde(skip)]
+    built_in: bool,
 }
 
 impl Profile {
+    /// The step times of a server that schedules asynchronously or not. What was measured on one's
+    /// own servers is taken as it is; for what the built-in profiles lack, see [`served`].
+    #[must_use]
+    pub fn served(&self, architecture: Option<&Architecture>, async_scheduling: bool) -> Plant {
+        match architecture {
+            Some(architecture) if self.built_in => {
+                served(self.step_time.clone(), architecture, async_scheduling)
+            }
+            _ => self.step_time.clone(),
+        }
+    }
+
     fn key(&self) -> (&str, &AcceleratorId, u32, Precision) {
         (&self.model, &self.gpu, self.tensor_parallel, self.precision)
     }

@@ -6,6 +6,7 @@
 mod hinge;
 mod linear;
 mod roofline;
+mod served;
 pub mod table;
 
 use schemars::JsonSchema;
@@ -16,6 +17,7 @@ use super::ticks::Ticks;
 pub use hinge::Hinge;
 pub use linear::Linear;
 pub use roofline::{Attention, Experts, Matrices, Roofline};
+pub use served::Served;
 pub use table::Table;
 
 /// What a batch consists of, as far as its time depends on it.
@@ -141,6 +143,9 @@ pub enum Plant {
     /// From a model's architecture and a GPU's data sheet. Nobody writes it by hand.
     #[serde(skip)]
     Roofline(Roofline),
+    /// One of the others, and what a server takes on top. Nobody writes it by hand.
+    #[serde(skip)]
+    Served(Box<Served>),
 }
 
 impl StepTime for Plant {
@@ -149,6 +154,7 @@ impl StepTime for Plant {
             Self::Linear(linear) => linear.step_time(batch),
             Self::Hinge(hinge) => hinge.step_time(batch),
             Self::Roofline(roofline) => roofline.step_time(batch),
+            Self::Served(served) => served.step_time(batch),
         }
     }
 
@@ -157,6 +163,7 @@ impl StepTime for Plant {
             Self::Linear(linear) => linear.decode_law(batch),
             Self::Hinge(hinge) => hinge.decode_law(batch),
             Self::Roofline(roofline) => roofline.decode_law(batch),
+            Self::Served(served) => served.decode_law(batch),
         }
     }
 }
@@ -241,7 +248,10 @@ pub(super) mod tests {
 
     /// Every kind of plant, in which every part of a batch costs something odd.
     pub(in crate::engine) fn plants() -> impl Strategy<Value = Plant> {
-        prop_oneof![linear(), hinge(), roofline()]
+        let bare = || prop_oneof![linear(), hinge(), roofline()];
+        let served = (bare(), ticks(0.01))
+            .prop_map(|(plant, launches)| Plant::Served(Box::new(Served { plant, launches })));
+        prop_oneof![3 => bare(), 1 => served]
     }
 
     fn decode_batch(lengths: &[u32]) -> Batch {

@@ -8,6 +8,7 @@ use optimizer::Policy;
 use optimizer::units::{Fraction, Gpus, HourlyCost, Replicas};
 
 use super::*;
+use crate::engine::step_time::Plant;
 use crate::engine::{EngineArgs, EngineConfig, SchedulingPolicy};
 
 /// A sound scenario, to be spoilt.
@@ -486,6 +487,10 @@ profiles:
         + "catalog: catalog.yaml\n";
     let scenario = Scenario::parse("x.yaml", text, folder.path(), &Overrides::default()).unwrap();
     assert_eq!(scenario.setup.variants[0].cost, HourlyCost::new(0.5));
+    // What one measured oneself is taken as it is.
+    assert!(matches!(scenario.setup.variants[0].plant, Plant::Linear(_)));
+    let built_in = load(SOUND, &Overrides::default()).unwrap().setup.variants.remove(0);
+    assert!(matches!(built_in.plant, Plant::Served(_)), "{:?}", built_in.plant);
     assert_eq!(
         scenario.notes,
         [

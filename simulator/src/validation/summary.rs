@@ -11,7 +11,6 @@ mod folder;
 mod lifecycle;
 mod plant;
 mod score;
-mod served;
 mod simulate;
 mod table;
 mod workloads;
@@ -32,7 +31,6 @@ use crate::workload::shared_prefix::{Load, SharedPrefix, Stage};
 pub use folder::read_folder;
 pub use plant::{PlantSource, SummaryPlant, plant};
 pub use score::{SummaryComparison, score};
-pub use served::Served;
 pub use simulate::FRONT_END;
 pub use table::{SummaryTable, is_table, read_table};
 

@@ -2,7 +2,9 @@
 
 use super::Resolver;
 use super::model::Facts;
-use crate::catalog::{Deployment, Evidence, Gpu, KvCacheDtype, PROFILE_BLOCK_SIZE, Profile};
+use crate::catalog::{
+    Deployment, Evidence, Gpu, KvCacheDtype, PROFILE_BLOCK_SIZE, Profile, served,
+};
 use crate::document::FieldPath;
 use crate::engine::step_time::Plant;
 use crate::scenario::file::{StepTimeFile, VariantFile};
@@ -48,8 +50,8 @@ impl Resolver<'_> {
         if plant.is_none() {
             self.note_weak_evidence(file, profile);
         }
-        let num_gpu_blocks = Some(profile.num_gpu_blocks);
-        Some(Hardware { plant: plant.unwrap_or_else(|| profile.step_time.clone()), num_gpu_blocks })
+        let plant = plant.unwrap_or_else(|| profile.served(facts.architecture, is_async(file)));
+        Some(Hardware { plant, num_gpu_blocks: Some(profile.num_gpu_blocks) })
     }
 
     /// What the data sheet and the architecture let one expect.
@@ -101,7 +103,8 @@ impl Resolver<'_> {
             "{}: the step times are estimated from the data sheet of {}, not measured",
             file.name, file.accelerator
         ));
-        Some(Hardware { plant: Plant::Roofline(deployment.roofline()), num_gpu_blocks })
+        let roofline = Plant::Roofline(deployment.roofline());
+        Some(Hardware { plant: served(roofline, architecture, is_async(file)), num_gpu_blocks })
     }
 
     fn check_kv_cache_dtype(&mut self, at: &FieldPath, file: &VariantFile) {
@@ -145,4 +148,9 @@ impl Resolver<'_> {
         let problem = self.document.problem(&at.key("accelerator"), message);
         self.note_problem(problem.with_help(help));
     }
+}
+
+/// Whether the engine schedules asynchronously.
+fn is_async(file: &VariantFile) -> bool {
+    file.engine.async_scheduling.unwrap_or(true)
 }

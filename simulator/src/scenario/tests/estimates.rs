@@ -32,7 +32,8 @@ fn check_estimated(part: &str, instead: &str, expected: &[&str]) {
 fn a_pair_without_a_profile_is_estimated_if_one_asks() {
     let Scenario { setup, notes, .. } = load(ESTIMATED, &Overrides::default()).unwrap();
     let variant = &setup.variants[0];
-    assert!(matches!(variant.plant, Plant::Roofline(_)), "{:?}", variant.plant);
+    let Plant::Served(served) = &variant.plant else { panic!("{:?}", variant.plant) };
+    assert!(matches!(served.plant, Plant::Roofline(_)), "{:?}", served.plant);
     assert_eq!(
         notes,
         ["h200: the step times are estimated from the data sheet of H200, not measured"]

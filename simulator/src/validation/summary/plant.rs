@@ -4,9 +4,10 @@ use std::fmt;
 
 use optimizer::id::AcceleratorId;
 
-use super::served::Served;
 use super::{ServerArgs, SummaryError, SummaryRun};
-use crate::catalog::{Catalog, DataSheet, Deployment, Evidence, KvCacheDtype, Precision, Profile};
+use crate::catalog::{
+    Catalog, DataSheet, Deployment, Evidence, KvCacheDtype, Precision, Profile, served,
+};
 use crate::engine::step_time::{Batch, Experts, Linear, Matrices, Plant, Roofline};
 use crate::engine::{EngineArgs, EngineConfig, StepTime, Ticks};
 
@@ -18,7 +19,7 @@ pub struct SummaryPlant {
     /// The model, by its name in the catalog.
     pub model: String,
     /// The time of a step.
-    pub step_time: Served,
+    pub step_time: Plant,
     /// What the engine starts with.
     pub engine: EngineConfig,
     /// Where the step time comes from.
@@ -63,6 +64,9 @@ pub(super) fn precision(name: &str) -> Option<Precision> {
     }
 }
 
+/// As vLLM does by default since 0.14.
+const ASYNC_SCHEDULING: bool = EngineArgs::DEFAULT.async_scheduling;
+
 /// The plant of `run`: a profile, or else a roofline.
 ///
 /// # Errors
@@ -87,8 +91,13 @@ pub fn plant(run: &SummaryRun, catalog: &Catalog) -> Result<SummaryPlant, Summar
     let profile = catalog.profile(model, &gpu, tensor_parallel, precision);
     let sound = profile.filter(|profile| is_sound(profile) || deployment.is_none());
     let (step_time, source) = match (sound, &deployment) {
-        (Some(profile), _) => (profile.step_time.clone(), PlantSource::Profile(profile.evidence)),
-        (None, Some(deployment)) => estimate(deployment, &gpu, catalog),
+        (Some(profile), _) => {
+            (profile.served(known, ASYNC_SCHEDULING), PlantSource::Profile(profile.evidence))
+        }
+        (None, Some(deployment)) => {
+            let (plant, source) = estimate(deployment, &gpu, catalog);
+            (served(plant, deployment.architecture, ASYNC_SCHEDULING), source)
+        }
         (None, None) => {
             let message = format!(
                 "{model} on {gpu} has no profile, and the catalog lacks the model's architecture \
@@ -110,10 +119,6 @@ pub fn plant(run: &SummaryRun, catalog: &Catalog) -> Result<SummaryPlant, Summar
         num_gpu_blocks,
         ..EngineArgs::DEFAULT
     };
-    // A profile without an architecture keeps the sampling that it was calibrated with.
-    let (layers, vocabulary) =
-        known.map_or((0, u32::MAX), |known| (known.layers, known.vocabulary));
-    let step_time = Served::new(step_time, layers, vocabulary);
     let (gpu, model) = (gpu.to_string(), model.to_owned());
     Ok(SummaryPlant { gpu, model, step_time, engine: engine.try_into()?, source })
 }

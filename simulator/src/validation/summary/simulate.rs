@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use optimizer::units::{Seconds, Timestamp};
 
 use super::plant::SummaryPlant;
-use super::served::Served;
 use super::{SummaryError, SummaryRun};
+use crate::engine::step_time::Plant;
 use crate::engine::{
     Engine, FrontEnd, FrontEndQueue, ModelServer, Observer, Rejection, Request, RequestId,
     TokenGaps,
@@ -16,7 +16,7 @@ use crate::workload::shared_prefix::{Prompt, Prompts};
 
 /// The front end of vLLM 0.15, the same for every model and GPU.
 ///
-/// Estimated from the training runs together with the constants of [`Served`]. Lightly loaded, only
+/// Estimated from the training runs together with the constants of [`served`](crate::catalog::served). Lightly loaded, only
 /// the sum of the three shows, 4.7 ms for a prompt of 600 tokens; how it is divided between the way
 /// in and the way out is a guess. So is the time of a token, half a million tokens a second, to
 /// which these prompts are not sensitive.
@@ -78,7 +78,7 @@ pub(super) fn simulate(
 }
 
 struct Client {
-    server: Engine<Served>,
+    server: Engine<Plant>,
     front_end: FrontEnd,
     way_in: FrontEndQueue,
     prompts: Prompts,
