@@ -1,0 +1,76 @@
+//! What measurements say of the coefficients, as linear equations.
+
+use nalgebra::{DMatrix, DVector};
+
+use super::activity::Activity;
+use super::least_squares::nnls;
+use super::parameter::{Coefficients, Parameter, PerParameter};
+use crate::validation::Run;
+
+/// Terms · coefficients = a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Equation {
+    /// How often each coefficient counts.
+    pub(super) terms: PerParameter<f64>,
+    /// The time, more than zero.
+    pub(super) seconds: f64,
+}
+
+/// What the requests of a run say.
+///
+/// A request that decodes n tokens after its first does so in n steps, and what else these held is
+/// known from the other requests. Until its first token the steps are those of the requests that
+/// decode meanwhile, or when none does, those that its prompt takes.
+pub(super) fn equations_of(run: &Run) -> Vec<Equation> {
+    let activity = Activity::of(&run.requests);
+    let mut equations = Vec::with_capacity(2 * run.requests.len());
+    for request in &run.requests {
+        let steps = f64::from(request.output_tokens.saturating_sub(1));
+        let seconds = request.last_token - request.first_token;
+        if steps > 0.0 && seconds > 0.0 {
+            let mut terms = activity.between(request.first_token, request.last_token);
+            terms[Parameter::Base] = steps;
+            let per_step = PerParameter(terms.0.map(|term| term / steps));
+            equations.push(Equation { terms: per_step, seconds: seconds / steps });
+        }
+        let seconds = request.first_token - request.queued;
+        if seconds > 0.0 {
+            let mut terms = activity.between(request.queued, request.first_token);
+            let chunks = request.prompt_tokens.div_ceil(run.engine.max_num_batched_tokens);
+            terms[Parameter::Base] = terms[Parameter::Base].max(f64::from(chunks));
+            equations.push(Equation { terms, seconds });
+        }
+    }
+    equations
+}
+
+/// The design whose every row is an equation over its time, so that errors are relative, with a
+/// column for each of `free`.
+pub(super) fn design(equations: &[Equation], free: &[Parameter]) -> DMatrix<f64> {
+    let entry = |row: usize, column: usize| {
+        let equation = &equations[row];
+        equation.terms[free[column]] / equation.seconds
+    };
+    DMatrix::from_fn(equations.len(), free.len(), entry)
+}
+
+/// The coefficients with the least relative errors, those of `free` being looked for and the others
+/// staying as they are in `held`.
+pub(super) fn solve(
+    equations: &[Equation],
+    free: &[Parameter],
+    held: &Coefficients,
+) -> Coefficients {
+    let known = |equation: &Equation| -> f64 {
+        let of_held = |&p: &Parameter| equation.terms[p] * held[p];
+        Parameter::ALL.iter().filter(|p| !free.contains(p)).map(of_held).sum()
+    };
+    let rest = equations.iter().map(|equation| 1.0 - known(equation) / equation.seconds);
+    let rest = DVector::from_iterator(equations.len(), rest);
+    let solution = nnls(&design(equations, free), &rest);
+    let mut coefficients = *held;
+    for (&parameter, &value) in free.iter().zip(solution.iter()) {
+        coefficients[parameter] = value;
+    }
+    coefficients
+}
