@@ -37,7 +37,7 @@ use crate::engine::EngineConfigError;
 use crate::validation::RunError;
 
 pub use experiment::Latency;
-pub use fit::{Calibration, Estimate, FitError, Range, Status, ValidRanges, calibrate};
+pub use fit::{Calibration, Confusion, Estimate, FitError, Range, Status, ValidRanges, calibrate};
 pub use load::{Arrivals, LoadStage};
 pub use parameter::{Parameter, PerParameter};
 pub use profile::CalibratedProfile;

@@ -19,8 +19,9 @@ pub(super) struct Equation {
 /// What the requests of a run say.
 ///
 /// A request that decodes n tokens after its first does so in n steps, and what else these held is
-/// known from the other requests. Until its first token the steps are those of the requests that
-/// decode meanwhile, or when none does, those that its prompt takes.
+/// known from the other requests. The time to its first token says something if nobody decodes
+/// meanwhile, since then the steps are those that its prompt takes; else how many there were is not
+/// known well enough.
 pub(super) fn equations_of(run: &Run) -> Vec<Equation> {
     let activity = Activity::of(&run.requests);
     let mut equations = Vec::with_capacity(2 * run.requests.len());
@@ -34,10 +35,10 @@ pub(super) fn equations_of(run: &Run) -> Vec<Equation> {
             equations.push(Equation { terms: per_step, seconds: seconds / steps });
         }
         let seconds = request.first_token - request.queued;
-        if seconds > 0.0 {
-            let mut terms = activity.between(request.queued, request.first_token);
+        let mut terms = activity.between(request.queued, request.first_token);
+        if seconds > 0.0 && terms[Parameter::PerDecodeSequence] < 0.5 {
             let chunks = request.prompt_tokens.div_ceil(run.engine.max_num_batched_tokens);
-            terms[Parameter::Base] = terms[Parameter::Base].max(f64::from(chunks));
+            terms[Parameter::Base] = f64::from(chunks);
             equations.push(Equation { terms, seconds });
         }
     }
@@ -52,6 +53,14 @@ pub(super) fn design(equations: &[Equation], free: &[Parameter]) -> DMatrix<f64>
         equation.terms[free[column]] / equation.seconds
     };
     DMatrix::from_fn(equations.len(), free.len(), entry)
+}
+
+/// How far each equation is off, as a share of its time.
+pub(super) fn relative_errors(equations: &[Equation], coefficients: &Coefficients) -> Vec<f64> {
+    let sum = |equation: &Equation| -> f64 {
+        Parameter::ALL.iter().map(|&p| equation.terms[p] * coefficients[p]).sum()
+    };
+    equations.iter().map(|equation| sum(equation) / equation.seconds - 1.0).collect()
 }
 
 /// The coefficients with the least relative errors, those of `free` being looked for and the others

@@ -118,9 +118,10 @@ impl Experiment {
 }
 
 fn each(real: &RecordedRequest, simulated: &ReplayedRequest) -> Vec<Deviation> {
-    // Both are counted from when the scheduler saw the request, whose clock is the server's.
-    let ttft = (real.first_token - real.queued, simulated.first_token - simulated.queued);
-    let e2e = (real.last_token - real.queued, simulated.last_token - simulated.queued);
+    // From the arrival, which both have: the engine that jumps does not say when a step ended and
+    // the scheduler looked.
+    let ttft = (real.first_token - real.arrival, simulated.first_token - real.arrival);
+    let e2e = (real.last_token - real.arrival, simulated.last_token - real.arrival);
     let gaps = f64::from(real.output_tokens.saturating_sub(1));
     let decode = (real.last_token - real.first_token, simulated.last_token - simulated.first_token);
     let tpot = (gaps > 0.0).then(|| (Latency::Tpot, decode.0 / gaps, decode.1 / gaps));

@@ -1,9 +1,9 @@
 //! Measurements in, coefficients out.
 
 use super::CalibrationError;
-use super::equation::{Equation, design, equations_of, solve};
+use super::equation::{Equation, design, equations_of, relative_errors, solve};
 use super::experiment::{Deviation, Experiment, Latency};
-use super::least_squares::confusions;
+use super::least_squares::{confusions, standard_errors};
 use super::load::LoadStage;
 use super::parameter::{Coefficients, Parameter, PerParameter};
 use super::refinement::{Refined, refine};
@@ -20,12 +20,21 @@ pub struct Calibration {
     pub plant: Linear,
     /// Each of them, in the order of [`Parameter::ALL`].
     pub estimates: Vec<Estimate>,
-    /// Parameters that the equations could not tell apart, or in a group of one, do not contain.
-    pub confused: Vec<Vec<Parameter>>,
+    /// Parameters that the measurements do not tell apart.
+    pub confused: Vec<Confusion>,
     /// How far the simulator is off with the plant.
     pub errors: Vec<FitError>,
     /// What was seen.
     pub ranges: ValidRanges,
+}
+
+/// Parameters that the measurements do not tell apart; a single one does not occur in them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Confusion {
+    /// The parameters.
+    pub parameters: Vec<Parameter>,
+    /// Whether the last of them was not fitted for it.
+    pub gave_up: bool,
 }
 
 /// What is known of a parameter.
@@ -35,8 +44,9 @@ pub struct Estimate {
     pub parameter: Parameter,
     /// Its value in seconds.
     pub value: f64,
-    /// Its standard error in seconds. It takes the errors of measurements to be independent, so it
-    /// is too small for requests that shared their steps.
+    /// Its standard error in seconds: that of the regression or that of the refinement, whichever
+    /// is greater. Both take the errors of measurements to be independent, so it is too small for
+    /// requests that shared their steps.
     pub standard_error: Option<f64>,
     /// Where the value comes from.
     pub status: Status,
@@ -121,7 +131,11 @@ pub fn calibrate(
     if equations.is_empty() {
         return Err(CalibrationError::Nothing(measurements.notes.clone()));
     }
-    let (free, confused) = identifiable(&equations);
+    // A prior is better than a number that hardly shows; without one, hardly is better than not.
+    let limit = if prior.is_some() { HARMFUL_INDEX } else { SEVERE_INDEX };
+    let (free, mut confused) = identifiable(&equations, limit);
+    let doubtful = confusions(&design(&equations, &free), HARMFUL_INDEX).into_iter();
+    confused.extend(doubtful.map(|group| Confusion::of(&group, &free, false)));
     let held = prior.map(Coefficients::from).unwrap_or_default();
     let start = solve(&equations, &free, &held);
 
@@ -131,25 +145,36 @@ pub fn calibrate(
     let refined = refine(&experiments, start, &free, &scale(&equations))?;
     Ok(Calibration {
         plant: refined.coefficients.into(),
-        estimates: estimates(&refined, &free, prior.is_some()),
+        estimates: estimates(&refined, &free, &equations, prior.is_some()),
         confused,
         errors: fit_errors(&refined.deviations),
         ranges: ranges(runs, stages),
     })
 }
 
+/// A condition index from which on a near dependency does harm, by Belsley, Kuh and Welsch.
+const HARMFUL_INDEX: f64 = 30.0;
+
+/// A condition index from which on it leaves nothing to go by.
+const SEVERE_INDEX: f64 = 100.0;
+
 /// The parameters to look for, and the groups in which one was given up: the last of each, since
 /// the earlier ones are the greater part of a step.
-fn identifiable(equations: &[Equation]) -> (Vec<Parameter>, Vec<Vec<Parameter>>) {
+fn identifiable(equations: &[Equation], limit: f64) -> (Vec<Parameter>, Vec<Confusion>) {
     let mut free = Parameter::ALL.to_vec();
     let mut confused = Vec::new();
     loop {
-        let groups = confusions(&design(equations, &free));
+        let groups = confusions(&design(equations, &free), limit);
         let Some(group) = groups.first() else { return (free, confused) };
-        let names: Vec<Parameter> = group.iter().map(|&idx| free[idx]).collect();
-        let last = names.last().copied();
-        free.retain(|&parameter| Some(parameter) != last);
-        confused.push(names);
+        let confusion = Confusion::of(group, &free, true);
+        free.retain(|parameter| Some(parameter) != confusion.parameters.last());
+        confused.push(confusion);
+    }
+}
+
+impl Confusion {
+    fn of(group: &[usize], free: &[Parameter], gave_up: bool) -> Self {
+        Self { parameters: group.iter().map(|&idx| free[idx]).collect(), gave_up }
     }
 }
 
@@ -162,17 +187,30 @@ fn scale(equations: &[Equation]) -> Coefficients {
     })
 }
 
-fn estimates(refined: &Refined, free: &[Parameter], has_prior: bool) -> Vec<Estimate> {
+fn estimates(
+    refined: &Refined,
+    free: &[Parameter],
+    equations: &[Equation],
+    has_prior: bool,
+) -> Vec<Estimate> {
+    let Refined { coefficients, standard_errors: of_refinement, .. } = refined;
+    let fitted: Vec<Parameter> = of_refinement.iter().map(|(parameter, _)| *parameter).collect();
+    let errors = relative_errors(equations, coefficients);
+    let of_regression = standard_errors(&design(equations, &fitted), &errors);
+    let standard_error = |parameter: Parameter| {
+        let idx = fitted.iter().position(|&p| p == parameter)?;
+        let regression = of_regression.as_ref().map(|errors| errors[idx]);
+        [regression, of_refinement[idx].1].into_iter().flatten().reduce(f64::max)
+    };
     let estimate = |parameter: Parameter| {
-        let value = refined.coefficients[parameter];
-        let known = refined.standard_errors.iter().find(|(p, _)| *p == parameter);
+        let value = coefficients[parameter];
         let status = match (free.contains(&parameter), has_prior) {
             (true, _) if value > 0.0 => Status::Fitted,
             (true, _) => Status::AtZero,
             (false, true) => Status::Prior,
             (false, false) => Status::LeftOut,
         };
-        Estimate { parameter, value, standard_error: known.and_then(|(_, error)| *error), status }
+        Estimate { parameter, value, standard_error: standard_error(parameter), status }
     };
     Parameter::ALL.map(estimate).to_vec()
 }

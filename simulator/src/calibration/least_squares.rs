@@ -93,18 +93,15 @@ fn unit_columns(a: &DMatrix<f64>) -> (DMatrix<f64>, DVector<f64>) {
     (scaled, DVector::from_vec(norms))
 }
 
-/// A condition index from which on a near dependency does harm.
-const HARMFUL_INDEX: f64 = 30.0;
-
 /// The columns that a design cannot tell apart, in groups; a group of one is a column of zeros, or
 /// nearly.
 ///
 /// Source: D. A. Belsley, E. Kuh and R. E. Welsch, Regression Diagnostics (Wiley, 1980), section
-/// 3.2. Columns are scaled to length one and not centered. A singular value that is less than a
-/// thirtieth of the largest one is a dependency, and the columns of which it makes up more than half
-/// of the variance take part in it. Where two dependencies share the variance, all columns with a
-/// tenth of their direction in it do.
-pub(super) fn confusions(design: &DMatrix<f64>) -> Vec<Vec<usize>> {
+/// 3.2. Columns are scaled to length one and not centered. A singular value that the largest one
+/// exceeds by more than `condition_index` is a dependency, and the columns of which it makes up more
+/// than half of the variance take part in it. Where two dependencies share the variance, all columns
+/// with a tenth of their direction in it do.
+pub(super) fn confusions(design: &DMatrix<f64>, condition_index: f64) -> Vec<Vec<usize>> {
     let unknowns = design.ncols();
     if unknowns == 0 {
         return Vec::new();
@@ -125,7 +122,7 @@ pub(super) fn confusions(design: &DMatrix<f64>) -> Vec<Vec<usize>> {
         let of = |k: usize| (directions[(k, j)] / svd.singular_values[k].max(floor)).powi(2);
         of(k) / (0..unknowns).map(of).sum::<f64>()
     };
-    let weak = (0..unknowns).filter(|&k| svd.singular_values[k] * HARMFUL_INDEX < largest);
+    let weak = (0..unknowns).filter(|&k| svd.singular_values[k] * condition_index < largest);
     let group = |k: usize| {
         let clear: Vec<usize> = (0..unknowns).filter(|&j| share(k, j) > 0.5).collect();
         if clear.len() > 1 {
@@ -197,7 +194,7 @@ mod tests {
     #[test]
     fn columns_that_cannot_be_told_apart_are_named() {
         let check = |rows: usize, values: &[f64], expected: &[&[usize]]| {
-            let found = confusions(&matrix(rows, values.len() / rows, values));
+            let found = confusions(&matrix(rows, values.len() / rows, values), 30.0);
             assert_eq!(found, expected, "{values:?}");
         };
         check(3, &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], &[]);

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use optimizer::id::AcceleratorId;
-use optimizer::units::{HourlyCost, Seconds};
+use optimizer::units::HourlyCost;
 
-use super::fit::{Calibration, Estimate, Range, Status};
+use super::fit::{Calibration, Confusion, Estimate, Range, Status};
 use super::parameter::Parameter;
 use super::source::{Measurements, SourceFile};
 use crate::catalog::Precision;
@@ -85,8 +85,8 @@ impl CalibratedProfile<'_> {
         for estimate in &self.calibration.estimates {
             writeln!(f, "#   {}", self.estimate_line(estimate))?;
         }
-        for group in &self.calibration.confused {
-            writeln!(f, "#   {}", confusion_line(group))?;
+        for confusion in &self.calibration.confused {
+            writeln!(f, "#   {}", confusion_line(confusion))?;
         }
         writeln!(f, "#\n# Error of the simulator with this profile against the measurements:")?;
         for error in &self.calibration.errors {
@@ -127,12 +127,13 @@ fn source_line(file: &SourceFile) -> String {
     format!("{path}: {bytes} bytes, {used} used, {left_out} left out{period}")
 }
 
-fn confusion_line(group: &[Parameter]) -> String {
-    let names: Vec<String> = group.iter().map(Parameter::to_string).collect();
+fn confusion_line(confusion: &Confusion) -> String {
+    let names: Vec<String> = confusion.parameters.iter().map(Parameter::to_string).collect();
+    let degree = if confusion.gave_up { "do not" } else { "hardly" };
     match names.as_slice() {
         [one] => format!("the measurements say nothing of {one}"),
         [rest @ .., last] => {
-            format!("the measurements do not tell apart {} and {last}", rest.join(", "))
+            format!("the measurements {degree} tell apart {} and {last}", rest.join(", "))
         }
         [] => String::new(),
     }
@@ -154,7 +155,6 @@ fn duration(seconds: f64) -> String {
     let text = format!("{number:.decimals$}");
     let text =
         if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
-    debug_assert!(text.parse::<f64>().is_ok_and(|number| Seconds::new(number).value() >= 0.0));
     format!("{text}{suffix}")
 }
 

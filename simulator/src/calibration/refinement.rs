@@ -23,21 +23,21 @@ pub(super) struct Refined {
     pub(super) standard_errors: Vec<(Parameter, Option<f64>)>,
 }
 
-const MOST_ITERATIONS: usize = 12;
-const MOST_HALVINGS: usize = 5;
+/// An error up to this counts by its square: 5 %.
+const HUBER_BOUND: f64 = 0.05;
 
-/// An iteration that improves the loss by a smaller share is the last.
-const LEAST_GAIN: f64 = 1e-4;
+const MOST_ITERATIONS: usize = 30;
 
-/// The step of a difference quotient: this share of the value, or of the `scale` if that is more.
-/// Discrete events make small differences noisy.
-const DIFFERENCE: f64 = 0.02;
+/// An iteration that improves the loss by a smaller share has found nothing.
+const LEAST_GAIN: f64 = 1e-3;
 
-/// Huber's bound in standard deviations: 95 % as efficient as least squares for normal errors.
-const HUBER: f64 = 1.345;
+/// The steps of difference quotients: this share of the value, or of the scale if that is more. A
+/// request that enters a step earlier makes small differences noisy, and bends make large ones
+/// wrong, so when one finds nothing, the next has its turn.
+const DIFFERENCES: [f64; 3] = [0.05, 0.1, 0.02];
 
-/// The standard deviation of normal errors is this many times the median of their sizes.
-const MEDIAN_TO_DEVIATION: f64 = 1.4826;
+/// How much the parameters are held where they are, as a share of the weight of the errors.
+const DAMPINGS: [f64; 5] = [0.0, 0.01, 0.1, 1.0, 10.0];
 
 /// Starts from `start` and moves the `free` parameters. `scale` is a change of each that matters.
 pub(super) fn refine(
@@ -48,22 +48,28 @@ pub(super) fn refine(
 ) -> Result<Refined, CalibrationError> {
     let mut at = start;
     let mut deviations = simulate(experiments, &at)?;
-    let bound = huber_bound(&deviations);
+    let mut fruitless = 0;
     for _ in 0..MOST_ITERATIONS {
-        let model = linearize(experiments, &at, &deviations, free, scale)?;
-        let target = model.next(&at, free, bound);
-        let before = loss(&deviations, bound);
-        let Some((better, found)) = search(experiments, &at, &target, before, bound)? else {
-            break;
-        };
-        (at, deviations) = (better, found);
-        if loss(&deviations, bound) > before * (1.0 - LEAST_GAIN) {
+        let share = DIFFERENCES[fruitless];
+        let model =
+            linearize(experiments, &at, &deviations, free, |p| share * at[p].max(scale[p]))?;
+        let before = loss(&deviations);
+        for damping in DAMPINGS {
+            let next = model.next(&at, free, damping);
+            let found = simulate(experiments, &next)?;
+            if loss(&found) < loss(&deviations) {
+                (at, deviations) = (next, found);
+            }
+        }
+        let gained = loss(&deviations) < before * (1.0 - LEAST_GAIN);
+        fruitless = if gained { 0 } else { fruitless + 1 };
+        if fruitless == DIFFERENCES.len() {
             break;
         }
     }
     let inner: Vec<Parameter> = free.iter().copied().filter(|&p| at[p] > 0.0).collect();
-    let model = linearize(experiments, &at, &deviations, &inner, scale)?;
-    let (design, residuals) = model.weighted(bound);
+    let model = linearize(experiments, &at, &deviations, &inner, |p| DIFFERENCES[0] * at[p])?;
+    let (design, residuals) = model.weighted();
     let errors = standard_errors(&design, residuals.as_slice());
     let of = |(idx, &p)| (p, errors.as_ref().map(|errors: &Vec<f64>| errors[idx]));
     let standard_errors = inner.iter().enumerate().map(of).collect();
@@ -82,26 +88,6 @@ pub(super) fn simulate(
     Ok(deviations)
 }
 
-/// Half the way to `target`, and half of that, until it is better than `before`.
-fn search(
-    experiments: &[Experiment],
-    at: &Coefficients,
-    target: &Coefficients,
-    before: f64,
-    bound: f64,
-) -> Result<Option<(Coefficients, Vec<Deviation>)>, CalibrationError> {
-    let mut share = 1.0;
-    for _ in 0..=MOST_HALVINGS {
-        let between = Coefficients::from_fn(|p| (target[p] - at[p]).mul_add(share, at[p]).max(0.0));
-        let deviations = simulate(experiments, &between)?;
-        if loss(&deviations, bound) < before {
-            return Ok(Some((between, deviations)));
-        }
-        share /= 2.0;
-    }
-    Ok(None)
-}
-
 /// The simulator near a guess: residuals r and their slopes J.
 struct Model {
     slopes: DMatrix<f64>,
@@ -113,11 +99,11 @@ fn linearize(
     at: &Coefficients,
     deviations: &[Deviation],
     free: &[Parameter],
-    scale: &Coefficients,
+    difference: impl Fn(Parameter) -> f64,
 ) -> Result<Model, CalibrationError> {
     let mut slopes = DMatrix::zeros(deviations.len(), free.len());
     for (column, &parameter) in free.iter().enumerate() {
-        let step = DIFFERENCE * at[parameter].max(scale[parameter]);
+        let step = difference(parameter);
         let mut moved = *at;
         moved[parameter] += step;
         let there = simulate(experiments, &moved)?;
@@ -131,11 +117,20 @@ fn linearize(
 
 impl Model {
     /// Where the model has its least weighted squares, none of the parameters being negative: the
-    /// x ≥ 0 with the least ‖J·x − (J·x₀ − r)‖.
-    fn next(&self, at: &Coefficients, free: &[Parameter], bound: f64) -> Coefficients {
-        let (design, residuals) = self.weighted(bound);
-        let here = DVector::from_iterator(free.len(), free.iter().map(|&p| at[p]));
-        let solution = nnls(&design, &(&design * here - residuals));
+    /// x ≥ 0 with the least ‖J·x − (J·x₀ − r)‖, damped by rows that ask for x₀ (D. W. Marquardt, An
+    /// Algorithm for Least-Squares Estimation of Nonlinear Parameters, 1963).
+    fn next(&self, at: &Coefficients, free: &[Parameter], damping: f64) -> Coefficients {
+        let (slopes, residuals) = self.weighted();
+        let (rows, unknowns) = slopes.shape();
+        let here = DVector::from_iterator(unknowns, free.iter().map(|&p| at[p]));
+        let mut target = (&slopes * &here - residuals).resize_vertically(rows + unknowns, 0.0);
+        let mut design = slopes.resize_vertically(rows + unknowns, 0.0);
+        for j in 0..unknowns {
+            let weight = design.column(j).norm() * damping.sqrt();
+            design[(rows + j, j)] = weight;
+            target[rows + j] = weight * here[j];
+        }
+        let solution = nnls(&design, &target);
         let mut next = *at;
         for (&parameter, &value) in free.iter().zip(solution.iter()) {
             next[parameter] = value;
@@ -145,10 +140,10 @@ impl Model {
 
     /// Rows times the root of their weights: one for small residuals, and for large ones what makes
     /// their square grow as their size.
-    fn weighted(&self, bound: f64) -> (DMatrix<f64>, DVector<f64>) {
+    fn weighted(&self) -> (DMatrix<f64>, DVector<f64>) {
         let (mut slopes, mut residuals) = (self.slopes.clone(), self.residuals.clone());
         for (mut row, residual) in slopes.row_iter_mut().zip(residuals.iter_mut()) {
-            let weight = (bound / residual.abs().max(bound)).sqrt();
+            let weight = (HUBER_BOUND / residual.abs().max(HUBER_BOUND)).sqrt();
             row *= weight;
             *residual *= weight;
         }
@@ -156,17 +151,9 @@ impl Model {
     }
 }
 
-/// Below 1 % nothing is an outlier.
-fn huber_bound(deviations: &[Deviation]) -> f64 {
-    let mut sizes: Vec<f64> = deviations.iter().map(|d| d.log_ratio().abs()).collect();
-    sizes.sort_unstable_by(f64::total_cmp);
-    let median = sizes.get(sizes.len() / 2).copied().unwrap_or_default();
-    (HUBER * MEDIAN_TO_DEVIATION * median).max(0.01)
-}
-
-fn loss(deviations: &[Deviation], bound: f64) -> f64 {
+fn loss(deviations: &[Deviation]) -> f64 {
     let of = |deviation: &Deviation| {
-        let size = deviation.log_ratio().abs();
+        let (size, bound) = (deviation.log_ratio().abs(), HUBER_BOUND);
         if size <= bound { size * size / 2.0 } else { bound * (size - bound / 2.0) }
     };
     deviations.iter().map(of).sum()
