@@ -22,24 +22,24 @@ pub(super) struct Equation {
 /// known from the other requests. The time to its first token says something if nobody decodes
 /// meanwhile, since then the steps are those that its prompt takes; else how many there were is not
 /// known well enough.
-pub(super) fn equations_of(run: &Run) -> Vec<Equation> {
-    let activity = Activity::of(&run.requests);
+pub(super) fn equations_of(run: &Run, known: Option<&Coefficients>) -> Vec<Equation> {
+    let activity = Activity::of(&run.requests, known);
     let mut equations = Vec::with_capacity(2 * run.requests.len());
     for request in &run.requests {
         let steps = f64::from(request.output_tokens.saturating_sub(1));
         let seconds = request.last_token - request.first_token;
         if steps > 0.0 && seconds > 0.0 {
-            let mut terms = activity.between(request.first_token, request.last_token);
-            terms[Parameter::Base] = steps;
+            let terms = activity.between(request.first_token, request.last_token, steps);
             let per_step = PerParameter(terms.0.map(|term| term / steps));
             equations.push(Equation { terms: per_step, seconds: seconds / steps });
         }
         let seconds = request.first_token - request.queued;
-        let mut terms = activity.between(request.queued, request.first_token);
-        if seconds > 0.0 && terms[Parameter::PerDecodeSequence] < 0.5 {
+        if seconds > 0.0 {
             let chunks = request.prompt_tokens.div_ceil(run.engine.max_num_batched_tokens);
-            terms[Parameter::Base] = f64::from(chunks);
-            equations.push(Equation { terms, seconds });
+            let terms = activity.between(request.queued, request.first_token, f64::from(chunks));
+            if terms[Parameter::PerDecodeSequence] == 0.0 {
+                equations.push(Equation { terms, seconds });
+            }
         }
     }
     equations

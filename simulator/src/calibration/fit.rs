@@ -44,9 +44,9 @@ pub struct Estimate {
     pub parameter: Parameter,
     /// Its value in seconds.
     pub value: f64,
-    /// Its standard error in seconds: that of the regression or that of the refinement, whichever
-    /// is greater. Both take the errors of measurements to be independent, so it is too small for
-    /// requests that shared their steps.
+    /// Its standard error in seconds: that of the refinement or, with single requests, that of the
+    /// regression if it is greater. Both take the errors of measurements to be independent, so it
+    /// is too small for requests that shared their steps.
     pub standard_error: Option<f64>,
     /// Where the value comes from.
     pub status: Status,
@@ -126,31 +126,44 @@ pub fn calibrate(
     prior: Option<&Linear>,
 ) -> Result<Calibration, CalibrationError> {
     let Measurements { runs, stages, .. } = measurements;
-    let mut equations: Vec<Equation> = runs.iter().flat_map(equations_of).collect();
-    equations.extend(stages.iter().flat_map(|stage| stage.equations(&stage_server)));
-    if equations.is_empty() {
+    let equations = |known: Option<&Coefficients>| -> Vec<Equation> {
+        let of_runs = runs.iter().flat_map(|run| equations_of(run, known));
+        of_runs.chain(stages.iter().flat_map(|stage| stage.equations(&stage_server))).collect()
+    };
+    let mut rows = equations(None);
+    if rows.is_empty() {
         return Err(CalibrationError::Nothing(measurements.notes.clone()));
     }
     // A prior is better than a number that hardly shows; without one, hardly is better than not.
     let limit = if prior.is_some() { HARMFUL_INDEX } else { SEVERE_INDEX };
-    let (free, mut confused) = identifiable(&equations, limit);
-    let doubtful = confusions(&design(&equations, &free), HARMFUL_INDEX).into_iter();
+    let (free, mut confused) = identifiable(&rows, limit);
+    let doubtful = confusions(&design(&rows, &free), HARMFUL_INDEX).into_iter();
     confused.extend(doubtful.map(|group| Confusion::of(&group, &free, false)));
     let held = prior.map(Coefficients::from).unwrap_or_default();
-    let start = solve(&equations, &free, &held);
+    let mut start = solve(&rows, &free, &held);
+    for _ in 0..PASSES {
+        rows = equations(Some(&start));
+        start = solve(&rows, &free, &held);
+    }
 
     let of_stage = |stage: &LoadStage| stage.experiment(stage_server);
     let mut experiments = runs.iter().map(Experiment::of_run).collect::<Result<Vec<_>, _>>()?;
     experiments.extend(stages.iter().map(of_stage).collect::<Result<Vec<_>, _>>()?);
-    let refined = refine(&experiments, start, &free, &scale(&equations))?;
+    let refined = refine(&experiments, start, &free, &scale(&rows))?;
+    // Those of stages are approximations, and how far they are off is not how far the data is.
+    let of_runs = if runs.is_empty() { &[][..] } else { &rows };
     Ok(Calibration {
         plant: refined.coefficients.into(),
-        estimates: estimates(&refined, &free, &equations, prior.is_some()),
+        estimates: estimates(&refined, &free, of_runs, prior.is_some()),
         confused,
         errors: fit_errors(&refined.deviations),
         ranges: ranges(runs, stages),
     })
 }
+
+/// How often the equations are set up anew with what they said: what they take from it converges
+/// fast.
+const PASSES: usize = 4;
 
 /// A condition index from which on a near dependency does harm, by Belsley, Kuh and Welsch.
 const HARMFUL_INDEX: f64 = 30.0;

@@ -103,12 +103,16 @@ impl CalibratedProfile<'_> {
     }
 
     fn estimate_line(&self, estimate: &Estimate) -> String {
-        let Estimate { parameter, value, standard_error, status } = estimate;
-        let value = duration(*value);
+        let Estimate { parameter, value: seconds, standard_error, status } = estimate;
+        let value = duration(*seconds);
         let rest = match status {
             Status::Fitted => standard_error.map_or_else(
                 || "no standard error: as many parameters as measurements".to_owned(),
-                |error| format!("± {}", duration(error)),
+                |error| {
+                    // With two standard errors, zero is as likely as the value.
+                    let doubt = if error > *seconds / 2.0 { ", not identified" } else { "" };
+                    format!("± {}{doubt}", duration(error))
+                },
             ),
             Status::AtZero => "not identified: the data would have it below zero".to_owned(),
             Status::Prior => {
@@ -166,6 +170,8 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calibration::fit::{FitError, ValidRanges};
+    use crate::calibration::{Latency, PerParameter};
 
     #[test]
     fn a_span_has_four_digits() {
@@ -177,5 +183,127 @@ mod tests {
         check(0.5e-9, "0.5ns");
         check(12.0, "12s");
         check(0.123_456, "123.5ms");
+    }
+
+    fn calibration() -> Calibration {
+        let values = [7e-3, 25e-6, 28e-6, 44e-9];
+        let errors = [Some(10e-6), None, Some(20e-6), None];
+        let statuses = [Status::Fitted, Status::AtZero, Status::Fitted, Status::Prior];
+        let estimate = |parameter: Parameter| Estimate {
+            parameter,
+            value: values[parameter as usize],
+            standard_error: errors[parameter as usize],
+            status: statuses[parameter as usize],
+        };
+        let range = |least: f64, greatest: f64| Range { least, greatest };
+        let [_, _, sequence, context] = Parameter::ALL;
+        Calibration {
+            plant: PerParameter(values).into(),
+            estimates: Parameter::ALL.map(estimate).to_vec(),
+            confused: vec![
+                Confusion { parameters: vec![sequence, context], gave_up: true },
+                Confusion { parameters: vec![context], gave_up: true },
+            ],
+            errors: Latency::ALL
+                .map(|latency| FitError { latency, count: 9, median_pct: 1.25, p90_pct: 30.0 })
+                .to_vec(),
+            ranges: ValidRanges {
+                rate: range(2.0, 9.5),
+                batch: range(1.6, 9.0),
+                prompt_tokens: range(500.0, 510.2),
+                context_tokens: range(600.0, 700.0),
+            },
+        }
+    }
+
+    #[test]
+    fn a_profile_says_whence_it_is_and_how_far_it_holds() {
+        let file = SourceFile {
+            path: "runs/one".to_owned(),
+            bytes: 913,
+            used: 3,
+            left_out: 1,
+            period: Some(("2026-01-01".to_owned(), "2026-01-02".to_owned())),
+        };
+        let measurements = Measurements {
+            files: vec![
+                file.clone(),
+                SourceFile { path: "two.json".to_owned(), period: None, ..file },
+            ],
+            notes: vec!["one: left out".to_owned()],
+            ..Measurements::default()
+        };
+        let profile = CalibratedProfile {
+            model: "my/model".to_owned(),
+            gpu: "GPU1".parse().unwrap(),
+            tensor_parallel: 2,
+            precision: Precision::Fp8,
+            engine: EngineArgs {
+                max_num_batched_tokens: 2048,
+                max_num_seqs: 128,
+                max_model_len: 8192,
+                block_size: 16,
+                num_gpu_blocks: 20_000,
+                async_scheduling: true,
+            },
+            unknown_model: Some(8192),
+            unknown_gpu: Some(HourlyCost::new(1.5)),
+            prior: Some("llama-3.1-8b,H100,1".to_owned()),
+            measurements: &measurements,
+            calibration: &calibration(),
+        };
+        let text = profile.to_string().replace(env!("CARGO_PKG_VERSION"), "VERSION");
+        insta::assert_snapshot!(text, @r#"
+        # my/model on GPU1, tensor parallelism 2, fp8.
+        # Written by plimsoll calibrate VERSION.
+        #
+        # Measurements:
+        #   runs/one: 913 bytes, 3 used, 1 left out, 2026-01-01 to 2026-01-02
+        #   two.json: 913 bytes, 3 used, 1 left out
+        #   note: one: left out
+        #
+        # Parameters, with standard errors that take measurements for independent:
+        #   base               7ms        ± 10us
+        #   perPrefillToken    25us       not identified: the data would have it below zero
+        #   perDecodeSequence  28us       ± 20us, not identified
+        #   perContextToken    44ns       not identified: held at that of llama-3.1-8b,H100,1
+        #   the measurements do not tell apart perDecodeSequence and perContextToken
+        #   the measurements say nothing of perContextToken
+        #
+        # Error of the simulator with this profile against the measurements:
+        #   TTFT  median 1.2 %, p90 30.0 %, of 9
+        #   TPOT  median 1.2 %, p90 30.0 %, of 9
+        #   E2E   median 1.2 %, p90 30.0 %, of 9
+        #
+        # Seen, and beyond it not to be trusted:
+        #   requests per second   2.00 to 9.50
+        #   decoding sequences    1.6 to 9.0
+        #   prompt tokens         500 to 510
+        #   prompt and output     600 to 700
+
+        gpus:
+          "GPU1":
+            pricePerHour: 1.5
+            maxNumBatchedTokens: 2048
+            maxNumSeqs: 128
+
+        models:
+          "my/model":
+            maxModelLen: 8192
+
+        profiles:
+          - model: "my/model"
+            gpu: "GPU1"
+            tensorParallel: 2
+            precision: fp8
+            stepTime:
+              linear:
+                base: 7ms
+                perPrefillToken: 25us
+                perDecodeSequence: 28us
+                perContextToken: 44ns
+            numGpuBlocks: 20000
+            evidence: A
+        "#);
     }
 }

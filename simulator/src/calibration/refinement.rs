@@ -50,7 +50,7 @@ const LEAST_GAIN: f64 = 1e-3;
 /// The steps of difference quotients: this share of the value, or of the scale if that is more. A
 /// request that enters a step earlier makes small differences noisy, and bends make large ones
 /// wrong, so when one finds nothing, the next has its turn.
-const DIFFERENCES: [f64; 3] = [0.05, 0.1, 0.02];
+const DIFFERENCES: [f64; 4] = [0.05, 0.1, 0.02, 0.005];
 
 /// How much the parameters are held where they are, as a share of the weight of the errors.
 const DAMPINGS: [f64; 5] = [0.0, 0.01, 0.1, 1.0, 10.0];

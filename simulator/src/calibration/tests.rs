@@ -57,8 +57,8 @@ fn serve(plant: Linear, requests: &[RecordedRequest]) -> Vec<RecordedRequest> {
 fn mixed_requests(scale: f64) -> Vec<RecordedRequest> {
     let mut arrival = 0.0;
     let request = |idx: u32| {
-        arrival += scale * (0.05 + 0.25 * f64::from(idx * 7919 % 97) / 97.0);
-        let long = if (idx / 40) % 2 == 0 { 1 } else { 4 };
+        arrival += scale * (0.02 + 0.13 * f64::from(idx * 7919 % 97) / 97.0);
+        let long = if (idx / 40) % 2 == 0 { 1 } else { 2 };
         asked(arrival, 50 + long * (idx * 104_729 % 800), 20 + idx * 1_299_709 % 300)
     };
     (0..240).map(request).collect()
@@ -109,10 +109,10 @@ fn check_near(calibration: &Calibration, expected: &Linear, tolerances: [f64; 4]
 #[test]
 fn the_coefficients_of_a_server_are_found_from_its_requests() {
     let calibration = calibrate(&measured(1.0), ARGS, None).unwrap();
-    check_near(&calibration, &truth(1.0), [0.01, 0.02, 0.05, 0.05]);
+    check_near(&calibration, &truth(1.0), [0.005; 4]);
     assert_eq!(calibration.errors.len(), 3);
     for error in &calibration.errors {
-        assert!(error.median_pct < 0.5, "{error:?}");
+        assert!(error.median_pct < 0.1, "{error:?}");
     }
 }
 
@@ -120,7 +120,7 @@ fn the_coefficients_of_a_server_are_found_from_its_requests() {
 #[test]
 fn scaled_times_have_scaled_coefficients() {
     let calibration = calibrate(&measured(2.0), ARGS, None).unwrap();
-    check_near(&calibration, &truth(2.0), [0.01, 0.02, 0.05, 0.05]);
+    check_near(&calibration, &truth(2.0), [0.005; 4]);
 }
 
 proptest! {
@@ -134,7 +134,7 @@ proptest! {
                 request.first_token *= scale;
                 request.last_token *= scale;
             }
-            let equations = equation::equations_of(&run);
+            let equations = equation::equations_of(&run, None);
             equation::solve(&equations, &Parameter::ALL, &PerParameter::default())
         };
         let (one, scaled) = (run(1.0), run(scale));
@@ -275,16 +275,13 @@ fn a_scenario_takes_the_profile_as_its_catalog() {
     assert!(plant.starts_with("Linear"), "{plant}");
 }
 
-/// All that a profile says, and twice the same.
 #[test]
-fn a_profile_says_whence_it_is_and_how_far_it_holds() {
-    let measurements = benches(&[(2.0, 500, 100), (6.0, 500, 100), (9.0, 500, 100)]);
-    let text = |measurements: &Measurements| {
-        let calibration = calibrate(measurements, ARGS, None).unwrap();
-        let text = profile(measurements, &calibration).to_string();
-        let path = &measurements.files[0].path;
-        text.replace(path, "bench.jsonl").replace(env!("CARGO_PKG_VERSION"), "VERSION")
+fn the_same_measurements_give_the_same_profile() {
+    let text = || {
+        let mut measurements = benches(&[(2.0, 500, 100), (6.0, 500, 100), (9.0, 800, 100)]);
+        "bench".clone_into(&mut measurements.files[0].path);
+        let calibration = calibrate(&measurements, ARGS, None).unwrap();
+        profile(&measurements, &calibration).to_string()
     };
-    assert_eq!(text(&measurements), text(&measurements.clone()));
-    insta::assert_snapshot!(text(&measurements), @"");
+    assert_eq!(text(), text());
 }
