@@ -116,7 +116,7 @@ pub enum CalibrationError {
 }
 
 fn reasons(notes: &[String]) -> String {
-    notes.iter().map(|note| format!("\n  {note}")).collect()
+    notes.iter().flat_map(|note| ["\n  ", note]).collect()
 }
 
 #[cfg(test)]

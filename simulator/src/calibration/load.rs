@@ -69,11 +69,11 @@ impl LoadStage {
 
     /// What the steady state says of the coefficients.
     ///
-    /// A step lasts one time per output token t, so it finds λ·p·t tokens of uncached prompts, λ·o·t
-    /// sequences times t … that is the decode batch, and its context. The first token of a request
-    /// takes a step with its own prompt on top; before that, on a busy server, it waits for half a
-    /// step that is under way, and with asynchronous scheduling for one more. The wait is of known
-    /// steps, so it goes to the side of what is known.
+    /// A step of the decode batch lasts one time per output token, t. Meanwhile λ·t requests arrive,
+    /// with their uncached prompt tokens. The first token of a request takes a step with its own
+    /// prompt on top; before that, on a busy server, it waits for half a step that is under way, and
+    /// with asynchronous scheduling for one more. The wait is of steps whose time is known, so it
+    /// goes to the side of what is known.
     pub(super) fn equations(&self, args: &EngineArgs) -> Vec<Equation> {
         let prompt = self.prompt_tokens * (1.0 - self.cached_fraction);
         let batch = self.decode_batch();
@@ -173,10 +173,10 @@ mod tests {
         };
         let equations = stage.equations(&args);
         // 10/s · 400 tokens · 20 ms; 10/s · 100 · 20 ms sequences of 550.5 tokens.
-        let step = [1.0, 80.0, 20.0, 11_010.0];
-        assert_eq!((equations[0].terms.0, equations[0].seconds), (step, 0.02));
+        let step = PerParameter([1.0, 80.0, 20.0, 11_010.0]);
+        assert_eq!(equations[0], Equation { terms: step, seconds: 0.02 });
         // Two chunks, and half a step until the first.
-        assert_eq!(equations[1].terms.0, [2.0, 560.0, 40.0, 22_020.0]);
+        assert_eq!(equations[1].terms, PerParameter([2.0, 560.0, 40.0, 22_020.0]));
         assert!((equations[1].seconds - 0.04).abs() < 1e-12);
     }
 }

@@ -42,12 +42,12 @@ fn asked(arrival: f64, prompt_tokens: u32, output_tokens: u32) -> RecordedReques
 /// What a server with these coefficients does, from the engine that calibration does not use.
 fn serve(plant: Linear, requests: &[RecordedRequest]) -> Vec<RecordedRequest> {
     let mut server = Stepwise::new(ARGS.try_into().unwrap(), plant);
-    let served = replay(&mut server, requests, &[]).unwrap().requests;
-    let pairs = requests.iter().zip(served);
-    let both = pairs.map(|(request, served)| RecordedRequest {
-        queued: served.queued,
-        first_token: served.first_token,
-        last_token: served.last_token,
+    let replayed = replay(&mut server, requests, &[]).unwrap().requests;
+    let pairs = requests.iter().zip(replayed);
+    let both = pairs.map(|(request, replayed)| RecordedRequest {
+        queued: replayed.queued,
+        first_token: replayed.first_token,
+        last_token: replayed.last_token,
         ..*request
     });
     both.collect()
@@ -58,7 +58,7 @@ fn mixed_requests(scale: f64) -> Vec<RecordedRequest> {
     let mut arrival = 0.0;
     let request = |idx: u32| {
         arrival += scale * (0.02 + 0.13 * f64::from(idx * 7919 % 97) / 97.0);
-        let long = if (idx / 40) % 2 == 0 { 1 } else { 2 };
+        let long = 1 + (idx / 40) % 2;
         asked(arrival, 50 + long * (idx * 104_729 % 800), 20 + idx * 1_299_709 % 300)
     };
     (0..240).map(request).collect()

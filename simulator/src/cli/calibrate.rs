@@ -126,10 +126,9 @@ impl CalibrateArgs {
         let text = profile.to_string();
         let Some(out) = &self.out else { return print(&text) };
         fs::write(out, &text).with_context(|| format!("cannot write {}", out.display()))?;
-        let known = text.lines().take_while(|line| line.starts_with('#'));
-        let known: String =
-            known.map(|line| format!("{}\n", line[1..].trim_start_matches(' '))).collect();
-        print(&known)
+        let known = text.lines().map_while(|line| line.strip_prefix('#'));
+        let plain = known.flat_map(|line| [line.strip_prefix(' ').unwrap_or(line), "\n"]);
+        print(&plain.collect::<String>())
     }
 
     /// The price to write down, for a GPU that the catalog lacks.
@@ -165,4 +164,91 @@ fn query_range(text: &str) -> Result<QueryRange, String> {
 fn share(text: &str) -> Result<f64, String> {
     let share = text.parse::<f64>().ok().filter(|share| (0.0..1.0).contains(share));
     share.ok_or_else(|| "expected a number from 0 to below 1".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        calibrate: CalibrateArgs,
+    }
+
+    fn parse(args: &[&str]) -> Result<CalibrateArgs, String> {
+        let command = Command::try_parse_from([&["calibrate"], args].concat());
+        command.map(|command| command.calibrate).map_err(|error| error.to_string())
+    }
+
+    /// 300 requests, one after the other, of a server on which a step takes 10 ms.
+    fn write_run(folder: &std::path::Path) {
+        let line = |idx: u32| {
+            let (arrival, output) = (f64::from(idx), 10 + idx % 7);
+            let (first, last) = (arrival + 0.01, arrival + 0.01 * f64::from(output));
+            format!(
+                "{{\"input_toks\": {}, \"output_toks\": {output}, \"arrival_time\": {arrival}, \
+                 \"queued_ts\": {arrival}, \"first_token_ts\": {first}, \"last_token_ts\": {last}}}\n",
+                100 + idx % 11
+            )
+        };
+        fs::write(folder.join("requests.jsonl"), (0..300).map(line).collect::<String>()).unwrap();
+        let meta = "{\"model\": \"meta-llama/Llama-3.1-8B\", \"engine_kwargs\": {\"max_num_seqs\": 8, \
+                    \"max_num_batched_tokens\": 512, \"max_model_len\": 512}}";
+        fs::write(folder.join("meta.json"), meta).unwrap();
+    }
+
+    #[test]
+    fn a_run_becomes_a_profile() {
+        let folder = tempfile::tempdir().unwrap();
+        write_run(folder.path());
+        let out = folder.path().join("out.yaml");
+        let [run, file] = [folder.path(), &out].map(|path| path.to_str().unwrap());
+        parse(&[run, "--gpu", "H100", "--out", file]).unwrap().run().unwrap();
+        let text = fs::read_to_string(&out).unwrap();
+        // The catalog's name of the model and its count of blocks, and all time in the base.
+        for part in ["model: \"llama-3.1-8b\"", "numGpuBlocks: 28167", "        base: 10ms\n"] {
+            assert!(text.contains(part), "no {part:?} in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        write_run(folder.path());
+        let run = folder.path().to_str().unwrap();
+        let check = |args: &[&str], expected: &str| {
+            let error = parse(&[&[run], args].concat()).unwrap().run().unwrap_err();
+            assert!(format!("{error:#}").contains(expected), "{error:#}");
+        };
+        check(
+            &["--gpu", "X"],
+            "KV blocks llama-3.1-8b has on X is not known: give --num-gpu-blocks",
+        );
+        check(
+            &["--gpu", "X", "--num-gpu-blocks", "99"],
+            "take one of them, or give --price-per-hour",
+        );
+        check(
+            &["--gpu", "H100", "--prior", "llama-3.1-8b,H100,3"],
+            "no such profile in bf16\n  llama",
+        );
+    }
+
+    #[test]
+    fn arguments_that_mean_nothing_are_refused() {
+        let check = |args: &[&str], expected: &str| {
+            let error = parse(args).unwrap_err();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(&["--gpu", "H100"], "<PATHS>");
+        check(&["a", "--gpu", "H100", "--cached-fraction", "1"], "a number from 0 to below 1");
+        check(&["a", "--gpu", "H100", "--prior", "a,b"], "expected a model, a GPU and a number");
+        check(&["a", "--gpu", "H100", "--precision", "int4"], "unknown variant `int4`");
+        check(&["--prometheus", "http://x", "--gpu", "H100"], "--query-range");
+        let range = ["--prometheus", "http://x", "--gpu", "H100", "--query-range", "1,2"];
+        check(&range, "a first time, a last time and a step");
+    }
 }

@@ -56,7 +56,7 @@ pub fn fetch(
     let failed = |message: String| CalibrationError::Http { url: address.clone(), message };
     // A refused query is answered by code 400 with a reason in the body.
     let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(60)))
+        .timeout_global(Some(Duration::from_mins(1)))
         .http_status_as_error(false)
         .build()
         .into();

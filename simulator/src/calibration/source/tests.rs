@@ -182,8 +182,8 @@ fn a_benchmark_of_guidellm_is_a_stage() {
         tpot: 0.015,
         e2e: Some(2.0),
     };
-    assert_eq!(stages("args", "poisson", 4.0), [expected.clone()]);
-    let constant = LoadStage { arrivals: Arrivals::Constant, ..expected };
+    let constant = LoadStage { arrivals: Arrivals::Constant, ..expected.clone() };
+    assert_eq!(stages("args", "poisson", 4.0), [expected]);
     assert_eq!(stages("config", "constant", 4.0), [constant]);
     assert_eq!(stages("config", "constant", 8.0), []);
     assert_eq!(stages("config", "throughput", 4.0), []);
