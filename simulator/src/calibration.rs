@@ -15,6 +15,17 @@
 //! What comes out is a [`Calibration`]: the coefficients with their standard errors, how far the
 //! simulator is off with them, and for which loads that was seen. [`CalibratedProfile`] writes it as a
 //! catalog file that a scenario can name.
+//!
+//! # Limits
+//!
+//! - A prompt counts in the step that brings its first token. Where many exceed the token budget of
+//!   a step, their earlier chunks are counted late. What a sequence costs in all stays right, but its
+//!   division between c2 and c3 was off by a third in a synthetic load of that kind.
+//! - A server whose batch is bound by its KV cache has nearly the same context in every step, so
+//!   c0, c2 and c3 stand in for each other; a prior decides then.
+//! - What a client measures of a first token has its network and front end in it, which a plant has
+//!   not.
+//! - Errors of fit are of the data that was fitted to.
 
 mod activity;
 mod equation;

@@ -88,7 +88,10 @@ impl CalibratedProfile<'_> {
         for confusion in &self.calibration.confused {
             writeln!(f, "#   {}", confusion_line(confusion))?;
         }
-        writeln!(f, "#\n# Error of the simulator with this profile against the measurements:")?;
+        writeln!(
+            f,
+            "#\n# Error of the simulator with this profile on these measurements, to which it is fitted:"
+        )?;
         for error in &self.calibration.errors {
             let (latency, count) = (error.latency, error.count);
             let (median, p90) = (error.median_pct, error.p90_pct);
@@ -270,7 +273,7 @@ mod tests {
         #   the measurements do not tell apart perDecodeSequence and perContextToken
         #   the measurements say nothing of perContextToken
         #
-        # Error of the simulator with this profile against the measurements:
+        # Error of the simulator with this profile on these measurements, to which it is fitted:
         #   TTFT  median 1.2 %, p90 30.0 %, of 9
         #   TPOT  median 1.2 %, p90 30.0 %, of 9
         #   E2E   median 1.2 %, p90 30.0 %, of 9

@@ -95,10 +95,8 @@ impl CalibrateArgs {
     ///
     /// When measurements cannot be read or say nothing, or a fact of the server is not known.
     pub(super) fn run(self) -> Result<()> {
-        let options = ReadOptions {
-            cached_fraction: self.cached_fraction,
-            model: self.prometheus.as_ref().and(self.model.clone()),
-        };
+        let options =
+            ReadOptions { cached_fraction: self.cached_fraction, model: self.model.clone() };
         let mut measurements = Measurements::read(&self.paths, &options)?;
         if let (Some(url), Some(range)) = (&self.prometheus, &self.query_range) {
             measurements.add(fetch(url, range, &options)?);

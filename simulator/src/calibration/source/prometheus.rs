@@ -8,7 +8,7 @@
 
 mod windows;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -101,10 +101,18 @@ pub(super) fn read(
     if data.result_type != "matrix" {
         return Err(wrong("data.resultType", data.result_type, "matrix, of a range query"));
     }
+    let models: BTreeSet<String> =
+        data.result.iter().filter_map(|one| one.metric.get("model_name").cloned()).collect();
+    // A name that is none of theirs may be the catalog's for the only one.
+    let asked = options.model.as_ref().filter(|name| models.contains(*name));
+    if asked.is_none() && models.len() > 1 {
+        let names: Vec<String> = models.into_iter().collect();
+        let expected = "one model, or --model with one of them";
+        return Err(wrong("data.result[].metric.model_name", names.join(", "), expected));
+    }
     let mut series = Vec::new();
     for (idx, one) in data.result.into_iter().enumerate() {
-        let asked = options.model.as_deref().is_none_or(|model| one.is_of(model));
-        if asked {
+        if asked.is_none_or(|name| one.metric.get("model_name") == Some(name)) {
             let field = format!("data.result[{idx}].values");
             let expected = "pairs of a time and a number in quotes";
             series.push(one.numbers().ok_or_else(|| wrong(&field, String::new(), expected))?);
@@ -116,7 +124,7 @@ pub(super) fn read(
     let (Some(&first), Some(&last), true) = (times.first(), times.last(), times.len() > 1) else {
         return Err(wrong("data.result", format!("{} times", times.len()), expected));
     };
-    let model = options.model.clone().or_else(|| series.iter().find_map(|s| s.model.clone()));
+    let model = models.into_iter().find(|name| asked.is_none_or(|asked| asked == name));
     let file = SourceFile {
         path: path.display().to_string(),
         bytes: content.len() as u64,
@@ -160,15 +168,11 @@ struct RawSeries {
 }
 
 impl RawSeries {
-    fn is_of(&self, model: &str) -> bool {
-        self.metric.get("model_name").is_none_or(|name| name == model)
-    }
-
     fn numbers(mut self) -> Option<Series> {
         let number = |(at, text): &(f64, String)| text.parse().ok().map(|number| (*at, number));
         let values = self.values.iter().map(number).collect::<Option<_>>()?;
         let name = self.metric.remove("__name__").unwrap_or_default();
-        Some(Series { name, model: self.metric.remove("model_name"), values })
+        Some(Series { name, values })
     }
 }
 
@@ -176,6 +180,5 @@ impl RawSeries {
 #[derive(Debug)]
 struct Series {
     name: String,
-    model: Option<String>,
     values: Vec<(f64, f64)>,
 }

@@ -263,12 +263,27 @@ fn counters_are_stages_by_their_increase() {
         let found = read(&[("p.json", &answer(name))], &ReadOptions::default()).unwrap();
         check_stages(&found);
     }
-    let options = ReadOptions { model: Some("other".to_owned()), ..ReadOptions::default() };
-    let error = read(&[("p.json", &answer("inter_token_latency"))], &options).unwrap_err();
-    assert_eq!(
-        error,
-        "p.json: data.result: 0 times — expected at least two times of vLLM's counters"
-    );
+    let empty = r#"{"status": "success", "data": {"resultType": "matrix", "result": []}}"#;
+    let error = read(&[("p.json", empty)], &ReadOptions::default()).unwrap_err();
+    let expected = "p.json: data.result: 0 times — expected at least two times of vLLM's counters";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn counters_of_several_models_are_not_mixed() {
+    let two = answer("inter_token_latency").replacen("\"m\"", "\"n\"", 9);
+    let read = |model: Option<&str>| {
+        let options = ReadOptions { model: model.map(str::to_owned), ..ReadOptions::default() };
+        read(&[("p.json", &two)], &options)
+    };
+    let expected = "p.json: data.result[].metric.model_name: m, n — expected one model, or --model \
+                    with one of them";
+    assert_eq!(read(None).unwrap_err(), expected);
+    assert_eq!(read(Some("other")).unwrap_err(), expected);
+    let found = read(Some("n")).unwrap();
+    assert_eq!(found.server.model.as_deref(), Some("n"));
+    // The first replica alone.
+    assert_eq!(found.stages[0].rate.to_bits(), 2.0_f64.to_bits());
 }
 
 /// A server that gives one answer, and the first line of what it was asked.
