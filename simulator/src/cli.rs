@@ -1,5 +1,6 @@
 //! The commands of `plimsoll`: what is typed, what is printed, and with which code it ends.
 
+mod calibrate;
 mod progress;
 mod schema;
 mod simulate;
@@ -30,6 +31,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Trace(trace::TraceArgs),
     Validate(validate::ValidateArgs),
+    Calibrate(Box<calibrate::CalibrateArgs>),
 }
 
 const START: &str = "\
@@ -52,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Schema(args) => args.run(),
         Command::Trace(args) => args.run().map_err(Failure::Other),
         Command::Validate(args) => args.run().map_err(Failure::Other),
+        Command::Calibrate(args) => args.run().map_err(Failure::Other),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

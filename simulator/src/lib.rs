@@ -21,7 +21,8 @@
 //! 10. [`event`] and [`world`]: everything that can happen, and what follows from it.
 //! 11. [`results`]: what is said about a run.
 //! 12. [`validation`]: the simulator against recorded runs of real servers.
-//! 13. [`cli`]: the commands of `plimsoll`.
+//! 13. [`calibration`]: a plant, from measurements of a real server.
+//! 14. [`cli`]: the commands of `plimsoll`.
 
 pub mod kernel;
 pub mod engine;
@@ -39,5 +40,7 @@ pub mod world;
 pub mod results;
 #[cfg(feature = "cli")]
 pub mod validation;
+#[cfg(feature = "cli")]
+pub mod calibration;
 #[cfg(feature = "cli")]
 pub mod cli;
