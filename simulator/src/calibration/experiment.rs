@@ -107,7 +107,8 @@ impl Experiment {
         let mut effective = *coefficients;
         effective[Parameter::PerPrefillToken] *= self.computed_share;
         let mut server = Engine::new(self.config, Linear::from(effective));
-        let replayed = replay(&mut server, &self.requests, &[]).map_err(RunError::from)?.requests;
+        let replayed =
+            replay(&mut server, &self.requests, None, &[]).map_err(RunError::from)?.requests;
         let requests = &self.requests[self.counted.clone()];
         let replayed = &replayed[self.counted.clone()];
         Ok(match &self.means {

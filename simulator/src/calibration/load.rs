@@ -170,6 +170,7 @@ mod tests {
             block_size: 16,
             num_gpu_blocks: 4096,
             async_scheduling: false,
+            ..EngineArgs::DEFAULT
         };
         let equations = stage.equations(&args);
         // 10/s · 400 tokens · 20 ms; 10/s · 100 · 20 ms sequences of 550.5 tokens.

@@ -248,6 +248,7 @@ mod tests {
                 block_size: 16,
                 num_gpu_blocks: 20_000,
                 async_scheduling: true,
+                ..EngineArgs::DEFAULT
             },
             unknown_model: Some(8192),
             unknown_gpu: Some(HourlyCost::new(1.5)),

@@ -31,6 +31,7 @@ const ARGS: EngineArgs = EngineArgs {
     block_size: 16,
     num_gpu_blocks: 20_000,
     async_scheduling: true,
+    ..EngineArgs::DEFAULT
 };
 
 /// A request of which only what a client decides is known.
@@ -42,7 +43,7 @@ fn asked(arrival: f64, prompt_tokens: u32, output_tokens: u32) -> RecordedReques
 /// What a server with these coefficients does, from the engine that calibration does not use.
 fn serve(plant: Linear, requests: &[RecordedRequest]) -> Vec<RecordedRequest> {
     let mut server = Stepwise::new(ARGS.try_into().unwrap(), plant);
-    let replayed = replay(&mut server, requests, &[]).unwrap().requests;
+    let replayed = replay(&mut server, requests, None, &[]).unwrap().requests;
     let pairs = requests.iter().zip(replayed);
     let both = pairs.map(|(request, replayed)| RecordedRequest {
         queued: replayed.queued,

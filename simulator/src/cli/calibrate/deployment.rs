@@ -68,6 +68,7 @@ impl CalibrateArgs {
             block_size: PROFILE_BLOCK_SIZE,
             num_gpu_blocks,
             async_scheduling: !self.no_async_scheduling,
+            ..EngineArgs::DEFAULT
         };
         let held = u32::try_from(engine.kv_capacity_tokens()).unwrap_or(u32::MAX);
         let context = facts.max_model_len.or(known.map(|model| model.max_model_len));
