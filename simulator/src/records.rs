@@ -3,8 +3,8 @@
 //! [`Recording`] is written by the simulated world and read by everything that reports. It holds a
 //! [`Tally`] of the requests of each model, one [`Sample`] for each variant at each sampling time,
 //! and one [`ScalingRecord`] for each decision that moved a replica count. Beside that each request
-//! leaves one [`RequestRecord`], which is handed on as soon as all requests before it have ended,
-//! so that a run does not have to remember all of them.
+//! leaves one [`RequestRecord`], which is handed on as soon as all requests before it have ended, or
+//! too many wait, so that a run does not have to remember all of them.
 
 mod tally;
 
@@ -30,7 +30,8 @@ pub struct Recording {
     pub models: Vec<ModelRecord>,
     /// The variants; samples and decisions refer to them by position.
     pub variants: Vec<VariantRecord>,
-    /// Requests in the order of their arrival, without those that were taken during the run.
+    /// Requests in the order of their arrival, without those that were taken during the run. One that
+    /// was in flight while very many after it ended stands where it ended.
     pub requests: Vec<RequestRecord>,
     /// Samples by time, and within one time by variant.
     pub samples: Vec<Sample>,

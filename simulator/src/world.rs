@@ -75,7 +75,8 @@ impl Simulation {
     }
 
     /// Takes the requests that have ended since this was asked last, in the order of their arrival,
-    /// so that the run does not have to remember them. One that ended waits for those before it.
+    /// so that the run does not have to remember them. One that ended waits for those before it, but
+    /// not for one behind which too many wait: that comes when it ends.
     pub fn take_requests(&mut self) -> Vec<RequestRecord> {
         self.world.recorder.take_requests()
     }
@@ -209,9 +210,7 @@ impl World {
         let mut log = self.recorder.log(self.setup.variants[server.variant].model);
         let refused = server.engine.submit(request, now, &mut log).is_err();
         if refused {
-            let record = self.recorder.request_mut(id);
-            record.outcome = Outcome::Rejected;
-            record.end = Some(now);
+            self.recorder.end(id, Outcome::Rejected, now);
             self.in_flight -= 1;
         }
         self.await_replica(idx, agenda);
@@ -286,10 +285,8 @@ impl World {
             agenda.cancel(key);
         }
         for lost in self.fleet.release(idx, now) {
-            let record = self.recorder.request_mut(lost.id);
-            record.generated_tokens = lost.output_tokens;
-            record.outcome = Outcome::Failed;
-            record.end = Some(now);
+            self.recorder.request_mut(lost.id).generated_tokens = lost.output_tokens;
+            self.recorder.end(lost.id, Outcome::Failed, now);
             self.in_flight -= 1;
         }
     }

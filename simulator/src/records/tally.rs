@@ -52,6 +52,13 @@ impl Tally {
         let arrived = self.counts.arrived;
         (arrived > 0).then(|| self.met as f64 / arrived as f64)
     }
+
+    /// Whether the values of all latencies were kept one by one.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        let each = |latencies: &Latencies| matches!(latencies.known(), Known::Each(_));
+        [&self.ttft, &self.tpot, &self.e2e].into_iter().all(each)
+    }
 }
 
 impl AddAssign<&Self> for Tally {
@@ -125,6 +132,8 @@ pub struct Binned {
     pub nanos: Histogram<u64>,
     /// Their sum in seconds.
     pub sum: f64,
+    /// The largest in seconds.
+    pub max: f64,
 }
 
 /// What is known of the values of a latency.
@@ -166,7 +175,7 @@ impl Latencies {
 
     fn bin(&mut self) -> &mut Binned {
         if let Values::Each(values) = &mut self.values {
-            let mut binned = Binned { nanos: latency_histogram(), sum: 0.0 };
+            let mut binned = Binned { nanos: latency_histogram(), sum: 0.0, max: 0.0 };
             for seconds in values.drain(..) {
                 binned.add(seconds);
             }
@@ -198,6 +207,7 @@ impl AddAssign<&Self> for Latencies {
                 let all = self.bin();
                 all.nanos.add(&binned.nanos).expect("a histogram that grows holds every value");
                 all.sum += binned.sum;
+                all.max = all.max.max(binned.max);
             }
         }
     }
@@ -209,6 +219,7 @@ impl Binned {
         let nanos = (seconds * 1e9).round() as u64;
         self.nanos.record(nanos).expect("a histogram that grows takes every value");
         self.sum += seconds;
+        self.max = self.max.max(seconds);
     }
 }
 
@@ -245,6 +256,6 @@ mod tests {
         assert!(matches!(all.known(), Known::Each([1.0, 2.0, 3.0])));
         all += &of(1, &[4.0, 5.0]);
         let Known::Binned(binned) = all.known() else { panic!("a part was binned") };
-        assert_eq!((binned.nanos.len(), binned.sum), (5, 15.0));
+        assert_eq!((binned.nanos.len(), binned.sum, binned.max), (5, 15.0, 5.0));
     }
 }

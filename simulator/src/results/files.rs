@@ -50,7 +50,7 @@ impl RequestsFile {
         Ok(file)
     }
 
-    /// Adds requests, in the order of arrival.
+    /// Adds requests, whose rows follow those before.
     ///
     /// # Errors
     ///

@@ -45,7 +45,7 @@ impl<W: Write> RequestsWriter<W> {
         Ok(Self { names, rows: Vec::new(), writer })
     }
 
-    /// Adds requests, in the order of arrival.
+    /// Adds requests, whose rows follow those before.
     ///
     /// # Errors
     ///

@@ -73,13 +73,21 @@ pub fn render(input: &ReportInput<'_>) -> Result<String, PlotError> {
                     footer {
                         "Made by Plimsoll"
                         @if let Some(version) = input.version { " " (version) }
-                        ". Percentiles of TTFT, TPOT and E2E are exact, those of ITL within 0.1%."
+                        (precision(recording))
                     }
                 }
             }
         }
     };
     Ok(page.into_string())
+}
+
+fn precision(recording: &Recording) -> &'static str {
+    if recording.tally().is_exact() {
+        ". Percentiles of TTFT, TPOT and E2E are exact, those of ITL within 0.1%."
+    } else {
+        ". Percentiles are within 0.1%."
+    }
 }
 
 fn heading(input: &ReportInput<'_>) -> Markup {

@@ -35,13 +35,14 @@ impl LatencyStats {
     }
 
     /// The statistics of a latency: exact when its values were kept, and within 0.1 % when they were
-    /// binned, but for the mean, which is exact. `None` when there are none.
+    /// binned, but for the mean and the largest, which are exact. `None` when there are none.
     #[must_use]
     pub fn of_latencies(latencies: &Latencies) -> Option<Self> {
         match latencies.known() {
             Known::Each(seconds) => Self::of(&mut seconds.to_vec()),
-            Known::Binned(Binned { nanos, sum }) => {
-                Self::of_nanos(nanos).map(|stats| Self { mean: sum / nanos.len() as f64, ..stats })
+            Known::Binned(Binned { nanos, sum, max }) => {
+                let mean = sum / nanos.len() as f64;
+                Self::of_nanos(nanos).map(|stats| Self { mean, max: *max, ..stats })
             }
         }
     }

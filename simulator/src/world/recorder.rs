@@ -1,6 +1,6 @@
 //! Writes down what happens.
 
-use std::collections::VecDeque;
+mod window;
 
 use hdrhistogram::Histogram;
 use optimizer::VariantDecision;
@@ -15,6 +15,8 @@ use crate::records::{
 };
 use crate::setup::Setup;
 use crate::workload::Arrival;
+
+use window::Window;
 
 /// The recording of a run in progress.
 #[derive(Debug)]
@@ -72,10 +74,10 @@ impl Recorder {
     }
 
     pub(super) fn arrived(&self) -> u64 {
-        self.window.first + self.window.requests.len() as u64
+        self.window.num_arrived()
     }
 
-    /// Notes a request that arrives, and lets go of the oldest that have ended.
+    /// Notes a request that arrives, and lets go of those that have ended.
     pub(super) fn arrival(&mut self, now: Timestamp, model: usize, arrival: Arrival) -> RequestId {
         while let Some(ended) = self.window.pop_ended() {
             self.recording.add(ended);
@@ -96,13 +98,18 @@ impl Recorder {
         })
     }
 
-    /// The requests that ended and were not taken before, in the order of their arrival.
+    /// The requests that ended and were not taken before, in the order in which the window let them go.
     pub(super) fn take_requests(&mut self) -> Vec<RequestRecord> {
         std::mem::take(&mut self.recording.requests)
     }
 
     pub(super) fn request_mut(&mut self, id: RequestId) -> &mut RequestRecord {
         self.window.get_mut(id)
+    }
+
+    /// Notes that a request in flight has ended.
+    pub(super) fn end(&mut self, id: RequestId, outcome: Outcome, at: Timestamp) {
+        self.window.end(id, outcome, at);
     }
 
     /// Where an engine of `model` writes.
@@ -191,47 +198,11 @@ impl Recorder {
         for (idx, variant) in self.recording.variants.iter_mut().enumerate() {
             variant.replica_time = fleet.replica_time(idx, end);
         }
-        for request in self.window.requests {
+        for request in self.window.into_requests() {
             self.recording.add(request);
         }
         self.recording
     }
-}
-
-/// The requests from the oldest in flight on, in the order of their arrival.
-///
-/// A request is named by its number in the whole run. The names wrap around, long after the request
-/// that had one before has gone.
-#[derive(Debug, Default)]
-struct Window {
-    /// The number of the first.
-    first: u64,
-    requests: VecDeque<RequestRecord>,
-}
-
-impl Window {
-    fn push(&mut self, request: RequestRecord) -> RequestId {
-        let number = self.first + self.requests.len() as u64;
-        self.requests.push_back(request);
-        RequestId(wrapped(number))
-    }
-
-    fn get_mut(&mut self, RequestId(name): RequestId) -> &mut RequestRecord {
-        &mut self.requests[name.wrapping_sub(wrapped(self.first)) as usize]
-    }
-
-    /// Takes out the first, if it has ended.
-    fn pop_ended(&mut self) -> Option<RequestRecord> {
-        let ended = self.requests.pop_front_if(|first| first.outcome != Outcome::InFlight)?;
-        self.first += 1;
-        Some(ended)
-    }
-}
-
-/// The low bits of a number.
-#[expect(clippy::cast_possible_truncation, reason = "that is the purpose")]
-const fn wrapped(number: u64) -> u32 {
-    number as u32
 }
 
 /// Sees to it that a long run has no more samples than one can look at: when there are too many,
@@ -319,10 +290,8 @@ impl Observer for EngineLog<'_> {
     }
 
     fn finished(&mut self, id: RequestId, at: Timestamp, output_tokens: u32) {
-        let request = self.request(id);
-        request.end = Some(at);
-        request.generated_tokens = output_tokens;
-        request.outcome = Outcome::Completed;
+        self.request(id).generated_tokens = output_tokens;
+        self.requests.end(id, Outcome::Completed, at);
         self.finished += 1;
     }
 }
@@ -361,38 +330,6 @@ mod tests {
             }
             prop_assert_eq!(itl, expected);
         }
-    }
-
-    fn request(number: u32) -> RequestRecord {
-        RequestRecord {
-            model: 0,
-            variant: None,
-            replica: None,
-            arrival: Timestamp::ZERO,
-            prompt_tokens: number,
-            output_tokens: 1,
-            generated_tokens: 0,
-            scheduled: None,
-            first_token: None,
-            end: None,
-            preemptions: 0,
-            outcome: Outcome::InFlight,
-        }
-    }
-
-    #[test]
-    fn a_window_holds_what_came_after_the_oldest_in_flight_and_names_wrap_around() {
-        let mut window = Window { first: u64::from(u32::MAX) - 1, requests: VecDeque::new() };
-        let ids: Vec<_> = (0..4).map(|number| window.push(request(number))).collect();
-        assert_eq!(ids.iter().map(|id| id.0).collect::<Vec<_>>(), [u32::MAX - 1, u32::MAX, 0, 1]);
-        window.get_mut(ids[2]).outcome = Outcome::Completed;
-        window.get_mut(ids[0]).outcome = Outcome::Failed;
-        assert_eq!(window.pop_ended().unwrap().prompt_tokens, 0);
-        assert_eq!(window.pop_ended(), None);
-        window.get_mut(ids[1]).outcome = Outcome::Rejected;
-        let rest: Vec<_> = std::iter::from_fn(|| window.pop_ended()).collect();
-        assert_eq!(rest.iter().map(|r| r.prompt_tokens).collect::<Vec<_>>(), [1, 2]);
-        assert_eq!(window.get_mut(ids[3]).prompt_tokens, 3);
     }
 
     #[test]

@@ -256,3 +256,32 @@ fn a_run_remembers_no_more_requests_than_the_oldest_in_flight_needs() {
     // What was taken is counted all the same.
     assert_eq!(recording.counts().completed, 5000);
 }
+
+#[test]
+fn a_request_that_never_ends_does_not_make_a_run_remember_all_others() {
+    // No replica will ever serve the second model, whose one request arrives first.
+    let requests: Vec<_> = (1..150_000).map(|number| (f64::from(number) * 0.25, 10, 2)).collect();
+    let mut setup = setup(1, bounds(1, 1), &requests);
+    let mut stuck = self::setup(0, bounds(0, 0), &[(0.0, 10, 2)]);
+    stuck.models[0].model = "stuck".parse().unwrap();
+    stuck.variants[0].variant = "none".parse().unwrap();
+    stuck.variants[0].model = 1;
+    setup.models.append(&mut stuck.models);
+    setup.variants.append(&mut stuck.variants);
+
+    let mut simulation = Simulation::new(setup).unwrap();
+    let (mut horizon, mut taken, mut most_remembered) = (0.0, 0, 0);
+    loop {
+        horizon += 100.0;
+        let over = simulation.run_until(Timestamp::from_seconds(horizon));
+        taken += simulation.take_requests().len() as u64;
+        most_remembered = most_remembered.max(simulation.progress().arrived - taken);
+        if over {
+            break;
+        }
+    }
+    // 2^17 wait for it, and no more.
+    assert!((130_000..131_200).contains(&most_remembered), "{most_remembered}");
+    let counts = simulation.finish().counts();
+    assert_eq!((counts.completed, counts.in_flight), (149_999, 1));
+}
