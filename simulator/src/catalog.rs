@@ -34,6 +34,7 @@ pub use architecture::{
     Architecture, AttentionShape, ExpertShape, GroupedAttention, LatentAttention, Window,
 };
 pub use capacity::CapacityError;
+#[cfg(feature = "cli")]
 pub(crate) use capacity::blocks_that_fit;
 pub use deployment::{Deployment, KvCacheDtype};
 pub use gpu::{DataSheet, Gpu, Link, LinkKind};

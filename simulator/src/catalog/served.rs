@@ -97,7 +97,7 @@ mod tests {
         let (_, model) = catalog.model("llama-3.1-8b").unwrap();
         let known = model.architecture.as_ref().unwrap();
         assert_eq!(known.layers, 32);
-        let architecture = Architecture { vocabulary, ..known.clone() };
+        let architecture = Architecture { vocabulary, ..*known };
         let plant = served(Plant::Linear(LINEAR), &architecture, async_scheduling);
         if batch.prefill_tokens == 0 {
             assert_eq!(plant.decode_law(batch).first, plant.step_time(batch));

@@ -49,26 +49,37 @@ pub struct Segment {
     pub tokens: u32,
 }
 
-/// What a request's text has in common with the text of others.
+/// What a request's text has in common with the text of others. Most have nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Content {
-    segments: Option<Arc<[Segment]>>,
-    /// The name of the output, where the prompt of a later request contains it. That request must
-    /// arrive after this one has ended.
-    pub output: Option<TextId>,
+pub struct Content(Option<Arc<Shared>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Shared {
+    segments: Vec<Segment>,
+    output: Option<TextId>,
 }
 
 impl Content {
     /// A prompt that begins with these pieces. What of it lies behind them is its own.
+    ///
+    /// `output` names the output, where the prompt of a later request contains it. That request
+    /// must arrive after this one has ended.
     #[must_use]
     pub fn new(segments: impl IntoIterator<Item = Segment>, output: Option<TextId>) -> Self {
-        let segments: Arc<[Segment]> = segments.into_iter().collect();
-        Self { segments: Some(segments).filter(|segments| !segments.is_empty()), output }
+        let segments: Vec<_> = segments.into_iter().collect();
+        // An output behind text that nobody else has is not found by its name.
+        Self((!segments.is_empty()).then(|| Arc::new(Shared { segments, output })))
     }
 
     /// The pieces with which the prompt begins.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
-        self.segments.as_deref().unwrap_or_default()
+        self.0.as_ref().map_or(&[], |shared| &shared.segments)
+    }
+
+    /// The name of the output.
+    #[must_use]
+    pub fn output(&self) -> Option<TextId> {
+        self.0.as_ref()?.output
     }
 }

@@ -182,7 +182,7 @@ impl Prompts {
 
     /// Notes that a prompt of this number was answered, so that the next one contains both.
     pub fn answered(&mut self, number: usize, prompt: &Content, output_tokens: u32) {
-        if let Some(text) = prompt.output {
+        if let Some(text) = prompt.output() {
             let answer = Segment { text, tokens: output_tokens };
             self.conversations[number] = [prompt.segments(), &[answer]].concat();
         }
@@ -240,9 +240,9 @@ mod tests {
         assert_eq!(second.tokens, first.tokens + 10 + question);
         let segments = second.content.segments();
         assert_eq!(segments[..2], *first.content.segments());
-        assert_eq!(Some(segments[2].text), first.content.output);
+        assert_eq!(Some(segments[2].text), first.content.output());
         assert_eq!(segments[3], segments[1]);
-        assert_ne!(second.content.output, first.content.output);
+        assert_ne!(second.content.output(), first.content.output());
     }
 
     #[test]

@@ -52,18 +52,31 @@ enum Freed {
 pub(super) struct Holding {
     /// All its blocks.
     pub(super) blocks: u32,
-    /// The texts of its prompt, and the block before which each ends.
+    /// Those that have a name, from its first block on. The blocks behind them are its alone. Most
+    /// sequences have none.
+    named: Option<Box<Named>>,
+}
+
+/// Blocks that others can find, or that were found.
+#[derive(Debug, Clone, Default)]
+struct Named {
+    /// The texts of the prompt, and the block before which each ends.
     path: Vec<(NodeId, u32)>,
-    /// Its blocks that others can find, or that it found, from its first block on. The blocks behind
-    /// them have no name yet: they are its alone.
+    /// The blocks.
     holds: Vec<Hold>,
-    /// The text that it alone has, once it has lost blocks with it.
+    /// The text that the sequence alone has, once it has lost blocks with it.
     own: Option<NodeId>,
 }
 
 impl Holding {
-    fn named(&self) -> u32 {
-        self.holds.last().map_or(0, |hold| hold.to)
+    /// How many of its blocks have a name.
+    fn num_named(&self) -> u32 {
+        let holds = self.named.as_ref().and_then(|named| named.holds.last());
+        holds.map_or(0, |last| last.to)
+    }
+
+    fn own(&self) -> Option<NodeId> {
+        self.named.as_ref()?.own
     }
 }
 
@@ -191,7 +204,7 @@ impl Cache {
         }
         let rest = match text.tail() {
             Some((start, text)) => at(node, start, text),
-            None => own.own,
+            None => own.own(),
         };
         if let Some(rest) = rest {
             let (blocks, used) = self.texts.find(rest, result.blocks, most, found);
@@ -205,9 +218,12 @@ impl Cache {
         if !self.prefix_caching {
             return;
         }
-        holding.holds.extend_from_slice(&self.found);
-        holding.blocks = holding.named();
-        for hold in &holding.holds {
+        if self.found.is_empty() && text.content.segments().is_empty() {
+            return;
+        }
+        let Named { path, holds, .. } = &mut **holding.named.get_or_insert_default();
+        holds.extend_from_slice(&self.found);
+        for hold in &*holds {
             for piece in self.texts.pieces(hold) {
                 if piece.users == 0 {
                     self.filled -= piece.len();
@@ -219,25 +235,27 @@ impl Cache {
         let mut after = Texts::ROOT;
         for (start, end, text) in text.pieces() {
             after = self.texts.make(Place { after, start, text });
-            holding.path.push((after, end / self.block_size));
+            path.push((after, end / self.block_size));
         }
-        if let Some(&(last, _)) = holding.path.last() {
+        if let Some(&(last, _)) = path.last() {
             self.texts.hold(last);
         }
+        holding.blocks = holding.num_named();
     }
 
     /// Lets others find the blocks of a sequence's prompt, as far as it is computed.
     pub(super) fn publish(&mut self, holding: &mut Holding, computed: u32) {
         let full = computed / self.block_size;
-        let mut from = holding.named();
-        for &(node, end) in &holding.path {
+        let mut from = holding.num_named();
+        let Some(named) = &mut holding.named else { return };
+        for &(node, end) in &named.path {
             let to = end.min(full);
             if to <= from {
                 continue;
             }
             self.events += 1;
             self.version += 1;
-            match holding.holds.last_mut() {
+            match named.holds.last_mut() {
                 Some(last)
                     if last.wrote
                         && last.to == from
@@ -248,7 +266,7 @@ impl Cache {
                 _ => {
                     let piece = Piece { from, to, users: 1, written: self.events, freed: 0 };
                     let strand = self.texts.write(node, piece);
-                    holding.holds.push(Hold { strand, from, to, wrote: true });
+                    named.holds.push(Hold { strand, from, to, wrote: true });
                 }
             }
             from = to;
@@ -267,13 +285,16 @@ impl Cache {
     ) {
         self.version += 1;
         let full = if self.prefix_caching { known / self.block_size } else { 0 };
-        let named = holding.named();
+        let num_named = holding.num_named();
         self.blank += holding.blocks - full;
-        self.filled += full - named;
-        if full > named {
-            self.free_tail(holding, text, named, full, returns);
+        self.filled += full - num_named;
+        holding.blocks = 0;
+        if full > num_named {
+            self.free_tail(holding, text, num_named, full, returns);
         }
-        for hold in holding.holds.drain(..).rev() {
+        self.tidy();
+        let Some(named) = &mut holding.named else { return };
+        for hold in named.holds.drain(..).rev() {
             for piece in self.texts.pieces(&hold).iter_mut().rev() {
                 piece.users -= 1;
                 if piece.users == 0 {
@@ -284,21 +305,19 @@ impl Cache {
                 }
             }
         }
-        holding.blocks = 0;
-        if let Some((last, _)) = holding.path.pop() {
+        if let Some((last, _)) = named.path.pop() {
             self.texts.let_go(last);
-            holding.path.clear();
+            named.path.clear();
         }
         if !returns {
             self.forget(holding);
         }
-        self.tidy();
     }
 
     /// Notes that a sequence without blocks will not come back.
     pub(super) fn forget(&mut self, holding: &mut Holding) {
         self.version += 1;
-        if let Some(own) = holding.own.take() {
+        if let Some(own) = holding.named.take().and_then(|named| named.own) {
             self.texts.let_go(own);
         }
     }
@@ -314,14 +333,17 @@ impl Cache {
     ) {
         let node = match text.tail() {
             Some((start, text)) => {
-                let after = holding.path.last().map_or(Texts::ROOT, |&(node, _)| node);
+                let path = holding.named.as_ref().and_then(|named| named.path.last());
+                let after = path.map_or(Texts::ROOT, |&(node, _)| node);
                 Some(self.texts.make(Place { after, start, text }))
             }
-            None if returns => Some(*holding.own.get_or_insert_with(|| {
-                let own = self.texts.make_own();
-                self.texts.hold(own);
-                own
-            })),
+            None if returns => {
+                Some(*holding.named.get_or_insert_default().own.get_or_insert_with(|| {
+                    let own = self.texts.make_own();
+                    self.texts.hold(own);
+                    own
+                }))
+            }
             None => None,
         };
         let Some(node) = node else {
@@ -377,7 +399,7 @@ impl<'a> Text<'a> {
     /// Where the output begins, and its name, if others can have the same text up to there.
     fn tail(self) -> Option<(u32, TextId)> {
         let named: u32 = self.content.segments().iter().map(|segment| segment.tokens).sum();
-        let text = self.content.output.filter(|_| named >= self.prompt_tokens)?;
+        let text = self.content.output().filter(|_| named >= self.prompt_tokens)?;
         Some((self.prompt_tokens, text))
     }
 }

@@ -175,7 +175,7 @@ fn origin(sequence: &Sequence, position: u32) -> (Origin, u32, u32) {
         }
         start = end;
     }
-    match request.content.output {
+    match request.content.output() {
         Some(text) if position >= request.prompt_tokens => {
             (Origin::Shared(text), request.prompt_tokens, u32::MAX)
         }
