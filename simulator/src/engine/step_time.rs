@@ -106,7 +106,8 @@ impl DecodeLaw {
             return limit;
         }
         // The root of total(n) = ticks is near; the integers decide.
-        let mut steps = self.root(ticks as f64).min(limit);
+        let near = u64::try_from(ticks).unwrap_or(u64::MAX);
+        let mut steps = self.root(near as f64).min(limit);
         while self.total(steps) >= ticks && steps > 0 {
             steps -= 1;
         }

@@ -116,10 +116,17 @@ impl Decoding {
             return limit;
         }
         let left = free - rounds * u64::from(self.count);
-        let rest = (1..self.below.len() - 1)
-            .take_while(|&steps| u64::from(self.takers_within(steps)) <= left)
-            .count();
-        (rounds * self.period() + rest as u64).min(limit)
+        // The most steps below a period, which take no more than what is left.
+        let (mut fits, mut too_many) = (0, self.below.len() - 1);
+        while fits + 1 < too_many {
+            let middle = fits.midpoint(too_many);
+            if u64::from(self.takers_within(middle)) <= left {
+                fits = middle;
+            } else {
+                too_many = middle;
+            }
+        }
+        (rounds * self.period() + fits as u64).min(limit)
     }
 
     /// Books `steps` steps.
