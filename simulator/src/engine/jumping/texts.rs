@@ -77,6 +77,7 @@ pub(super) struct Hold {
 #[derive(Debug)]
 pub(super) struct Texts {
     nodes: Slab<Node>,
+    /// Looked up and never walked, so that its order is nobody's concern.
     places: FxHashMap<Place, NodeId>,
     strands: Slab<Strand>,
 }
