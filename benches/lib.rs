@@ -1,17 +1,17 @@
 //! Workloads that the benches share. They are fixed, so that numbers of different days compare.
 
+use std::env;
 use std::path::Path;
-use std::{env, fs};
 
 use optimizer::units::{RequestRate, Seconds, Timestamp};
-use serde::Deserialize;
 use simulator::engine::step_time::Linear;
 use simulator::engine::{
     Content, EngineArgs, EngineConfig, ModelServer, Observer, Request, RequestId, Segment, TextId,
     TokenGaps,
 };
 use simulator::kernel::Streams;
-use simulator::workload::synthesis;
+use simulator::workload::trace::Trace;
+use simulator::workload::{Arrival, synthesis};
 
 /// Llama-3.1-8B on one H100, as the simulator's catalog has it.
 pub const LLAMA_8B_H100: Linear = Linear {
@@ -70,39 +70,21 @@ pub fn chat(count: u32, rate: RequestRate, output_factor: u32) -> Arrivals {
 /// When the file is no such trace.
 #[must_use]
 pub fn mooncake(rounds: u32, speed: f64) -> Option<Arrivals> {
-    /// Tokens of a block of the trace.
-    const BLOCK: u32 = 512;
-    /// The time stamps are those of batches, which begin so many seconds apart.
-    const BATCH: f64 = 3.0;
-
-    #[derive(Deserialize)]
-    struct Row {
-        timestamp: f64,
-        input_length: u32,
-        output_length: u32,
-        hash_ids: Vec<u64>,
-    }
-
     let folder = env::var_os("PLIMSOLL_DATA")?;
-    let text = fs::read_to_string(Path::new(&folder).join("traces/mooncake-conversation.jsonl"));
-    let text = text.ok()?;
-    let rows: Vec<Row> =
-        text.lines().map(|line| serde_json::from_str(line).expect("a row of the trace")).collect();
-    let mut arrivals = Vec::with_capacity(rows.len() * rounds as usize);
+    let path = Path::new(&folder).join("traces/mooncake-conversation.jsonl");
+    let trace = path.exists().then(|| Trace::read(&path).expect("the file is a trace"))?;
+    let mut arrivals = Vec::with_capacity(trace.arrivals().len() * rounds as usize);
     let mut ids = 0..;
     for round in 0..rounds {
-        for batch in rows.chunk_by(|a, b| a.timestamp.total_cmp(&b.timestamp).is_eq()) {
-            for (place, row) in batch.iter().enumerate() {
-                let spread = BATCH * place as f64 / batch.len() as f64;
-                let at = f64::from(round) * 3600.0 + row.timestamp / 1000.0 + spread;
-                let text = |&id| TextId(u64::from(round) << 32 | id);
-                let segments =
-                    row.hash_ids.iter().map(|id| Segment { text: text(id), tokens: BLOCK });
-                let content = Content::new(segments, None);
-                let id = RequestId(ids.next()?);
-                let request = Request::new(id, row.input_length, row.output_length);
-                arrivals.push((Timestamp::from_seconds(at / speed), request.with_content(content)));
-            }
+        for Arrival { at, prompt, output, content } in trace.arrivals() {
+            let at = f64::from(round) * 3600.0 + at.as_seconds();
+            let segments = content.segments().iter().map(|segment| Segment {
+                text: TextId(u64::from(round) << 32 | segment.text.0),
+                ..*segment
+            });
+            let request = Request::new(RequestId(ids.next()?), tokens(*prompt), tokens(*output))
+                .with_content(Content::new(segments, None));
+            arrivals.push((Timestamp::from_seconds(at / speed), request));
         }
     }
     Some(arrivals)

@@ -20,11 +20,12 @@ pub use arrivals::{ArrivalProcess, ArrivalTimes};
 pub use length::{Length, Lengths, ParsePercentileError, Percentile, QuantileTable};
 pub use problem::WorkloadProblem;
 
+use crate::engine::Content;
 use crate::kernel::{Stream, Streams};
 use trace::{Replay, Speed, Trace};
 
 /// A request as it arrives.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Arrival {
     /// When it arrives.
     pub at: Timestamp,
@@ -32,6 +33,8 @@ pub struct Arrival {
     pub prompt: Tokens,
     /// The number of tokens that it will generate, at least one. No server knows this in advance.
     pub output: Tokens,
+    /// What its text has in common with the text of others.
+    pub content: Content,
 }
 
 /// A source of requests, in the order of their arrival.
@@ -114,7 +117,7 @@ impl Iterator for Drawn {
         let at = self.times.next()?;
         let prompt = self.lengths.prompt.sample(&mut self.prompt_chance);
         let output = self.lengths.output.sample(&mut self.output_chance);
-        Some(Arrival { at, prompt, output })
+        Some(Arrival { at, prompt, output, content: Content::default() })
     }
 }
 

@@ -15,7 +15,7 @@ use optimizer::units::{Replicas, Timestamp};
 use optimizer::{Controller, Decision};
 
 use crate::control::{GatewayState, Scraper};
-use crate::engine::{ModelServer, Request, RequestId};
+use crate::engine::{Content, ModelServer, Request, RequestId};
 use crate::event::Event;
 use crate::fleet::{Fleet, ReplicaIdx, State};
 use crate::kernel::{Agenda, EventKey, Pause, Process, run};
@@ -114,7 +114,7 @@ struct Gateway {
     /// The request that arrives next.
     next: Option<Arrival>,
     /// Requests for which no replica was ready.
-    queue: VecDeque<RequestId>,
+    queue: VecDeque<(RequestId, Content)>,
 }
 
 impl Process for World {
@@ -173,7 +173,7 @@ impl World {
         let limit = self.setup.duration.map(|duration| Timestamp::ZERO + duration);
         let next = self.setup.models[model].workload.next();
         let next = next.filter(|arrival| limit.is_none_or(|limit| arrival.at < limit));
-        if let Some(arrival) = next {
+        if let Some(arrival) = &next {
             agenda.schedule(arrival.at, Event::Arrives { model });
         } else {
             self.sources -= 1;
@@ -183,12 +183,13 @@ impl World {
 
     fn arrives(&mut self, now: Timestamp, model: usize, agenda: &mut Agenda<Event>) {
         let Some(arrival) = self.gateways[model].next.take() else { return };
-        let id = self.recorder.arrival(now, model, arrival);
+        let id = self.recorder.arrival(now, model, &arrival);
+        let content = arrival.content;
         self.gateways[model].state.arrived += 1;
         self.in_flight += 1;
         match self.fleet.least_loaded(model) {
-            Some(replica) => self.submit(now, id, replica, agenda),
-            None => self.gateways[model].queue.push_back(id),
+            Some(replica) => self.submit(now, id, content, replica, agenda),
+            None => self.gateways[model].queue.push_back((id, content)),
         }
         self.await_next(model, agenda);
         self.check_for_end(now, agenda);
@@ -198,13 +199,15 @@ impl World {
         &mut self,
         now: Timestamp,
         id: RequestId,
+        content: Content,
         idx: ReplicaIdx,
         agenda: &mut Agenda<Event>,
     ) {
         self.advance(now, idx);
         let server = self.fleet.replica_mut(idx);
         let record = self.recorder.request_mut(id);
-        let request = Request::new(id, record.prompt_tokens, record.output_tokens);
+        let request =
+            Request::new(id, record.prompt_tokens, record.output_tokens).with_content(content);
         record.variant = Some(server.variant);
         record.replica = Some(idx.0);
         let mut log = self.recorder.log(self.setup.variants[server.variant].model);
@@ -262,10 +265,10 @@ impl World {
         replica.deadline = None;
         replica.state = State::Ready;
         let model = self.setup.variants[replica.variant].model;
-        for id in std::mem::take(&mut self.gateways[model].queue) {
+        for (id, content) in std::mem::take(&mut self.gateways[model].queue) {
             match self.fleet.least_loaded(model) {
-                Some(replica) => self.submit(now, id, replica, agenda),
-                None => self.gateways[model].queue.push_back(id),
+                Some(replica) => self.submit(now, id, content, replica, agenda),
+                None => self.gateways[model].queue.push_back((id, content)),
             }
         }
         self.check_for_end(now, agenda);

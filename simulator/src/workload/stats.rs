@@ -172,10 +172,16 @@ impl Moments {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::Content;
 
     fn arrival(seconds: f64, prompt: u64, output: u64) -> Arrival {
         let at = Timestamp::from_seconds(seconds);
-        Arrival { at, prompt: Tokens::new(prompt), output: Tokens::new(output) }
+        Arrival {
+            at,
+            prompt: Tokens::new(prompt),
+            output: Tokens::new(output),
+            content: Content::default(),
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use optimizer::units::{RequestRate, Seconds, Timestamp};
 use rand::RngExt;
 
 use super::{Arrival, ArrivalProcess, ArrivalTimes, QuantileTable};
+use crate::engine::Content;
 use crate::kernel::Streams;
 
 /// Chat traffic with the statistics of a recording: the conversation part of the Azure LLM
@@ -40,7 +41,8 @@ pub fn azure_chat(duration: Seconds, streams: Streams) -> Vec<Arrival> {
             let (prompt, output) =
                 dependent_pair(LENGTH_DEPENDENCE, lengths.random(), lengths.random());
             let at = Timestamp::from_nanos(at.as_nanos() / 1000 * 1000);
-            Arrival { at, prompt: prompts.at(prompt), output: outputs.at(output) }
+            let content = Content::default();
+            Arrival { at, prompt: prompts.at(prompt), output: outputs.at(output), content }
         })
         .collect()
 }

@@ -1,10 +1,11 @@
 //! Recorded traffic.
 //!
-//! [`Trace::read`] takes the two column forms of [`azure`]. A file with faults is refused as a
-//! whole, and the error names the faults, each with its line.
+//! [`Trace::read`] takes the two column forms of [`azure`] and the objects of [`mooncake`]. A file
+//! with faults is refused as a whole, and the error names the faults, each with its line.
 
 pub mod azure;
 mod fault;
+pub mod mooncake;
 
 use std::fmt;
 use std::fs::File;
@@ -44,7 +45,7 @@ impl Trace {
         Self { name: name.into(), arrivals, ignored_columns: Vec::new() }
     }
 
-    /// Reads a CSV file in one of the forms of [`azure`]. The trace is named as the file, without
+    /// Reads a file in one of the forms of [`azure`] or of [`mooncake`]. The trace is named as the file, without
     /// its extension.
     ///
     /// # Errors
@@ -104,6 +105,11 @@ fn contents(path: &Path, faults: &mut Faults) -> io::Result<Contents> {
     if file.fill_buf()?.starts_with(&GZIP_MAGIC) {
         faults.add(TraceFault::Compressed);
         return Ok(Contents::default());
+    }
+    // No header of a CSV file begins like an object.
+    if file.fill_buf()?.trim_ascii_start().starts_with(b"{") {
+        let arrivals = mooncake::read(file, faults)?;
+        return Ok(Contents { arrivals, ignored_columns: Vec::new() });
     }
     azure::read(file, faults)
 }
@@ -172,7 +178,7 @@ impl Iterator for Replay {
     type Item = Arrival;
 
     fn next(&mut self) -> Option<Arrival> {
-        let recorded = *self.trace.arrivals.get(self.next)?;
+        let recorded = self.trace.arrivals.get(self.next)?.clone();
         self.next += 1;
         let at = Timestamp::from_seconds(recorded.at.as_seconds() / self.speed.0);
         Some(Arrival { at, ..recorded })
@@ -186,10 +192,11 @@ mod tests {
     use optimizer::units::Tokens;
 
     use super::*;
+    use crate::engine::Content;
 
     fn arrival(seconds: f64) -> Arrival {
         let at = Timestamp::from_seconds(seconds);
-        Arrival { at, prompt: Tokens::new(3), output: Tokens::new(2) }
+        Arrival { at, prompt: Tokens::new(3), output: Tokens::new(2), content: Content::default() }
     }
 
     #[test]

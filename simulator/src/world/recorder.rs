@@ -78,7 +78,7 @@ impl Recorder {
     }
 
     /// Notes a request that arrives, and lets go of those that have ended.
-    pub(super) fn arrival(&mut self, now: Timestamp, model: usize, arrival: Arrival) -> RequestId {
+    pub(super) fn arrival(&mut self, now: Timestamp, model: usize, arrival: &Arrival) -> RequestId {
         while let Some(ended) = self.window.pop_ended() {
             self.recording.add(ended);
         }

@@ -27,6 +27,7 @@ fn traffic(requests: &[(f64, u32, u32)]) -> Workload {
         at: Timestamp::from_seconds(at),
         prompt: Tokens::new(prompt.into()),
         output: Tokens::new(output.into()),
+        content: Content::default(),
     });
     Workload::trace(Trace::new("small", arrivals.collect()), Speed::default())
 }

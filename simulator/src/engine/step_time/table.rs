@@ -11,7 +11,7 @@
 //!   size, so a batch of 17 tokens costs what 24 do ([`capture_sizes`]).
 //! - *Host time*, in which the GPU waits ([`HostTime`]).
 //!
-//! And attention is measured with sequences of equal length. Unequal ones cost more ([`skew`]).
+//! And attention is measured with sequences of equal length. Unequal ones cost more (`skew`).
 
 mod attention;
 mod experts;

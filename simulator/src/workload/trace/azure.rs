@@ -21,6 +21,7 @@ use jiff::tz::TimeZone;
 use optimizer::units::{Timestamp, Tokens};
 
 use super::fault::{Faults, TraceFault};
+use crate::engine::Content;
 use crate::workload::Arrival;
 
 /// Writes requests in the second form, with times to the microsecond. Requests whose times are
@@ -31,7 +32,7 @@ use crate::workload::Arrival;
 /// When writing fails.
 pub fn write(arrivals: &[Arrival], mut to: impl Write) -> io::Result<()> {
     writeln!(to, "{}", REDUCED.columns.join(","))?;
-    for Arrival { at, prompt, output } in arrivals {
+    for Arrival { at, prompt, output, .. } in arrivals {
         let micros = at.as_nanos().saturating_add(500) / 1000;
         let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
         writeln!(to, "{seconds}.{fraction:06},{prompt},{output}")?;
@@ -200,7 +201,7 @@ impl Rows {
         let epoch = *self.epoch.get_or_insert(nanos);
         // A row before the epoch follows an unordered one, so the file is refused anyway.
         let at = Timestamp::from_nanos(u64::try_from(nanos - epoch).unwrap_or(u64::MAX));
-        Some(Arrival { at, prompt: prompt?, output: output? })
+        Some(Arrival { at, prompt: prompt?, output: output?, content: Content::default() })
     }
 }
 

@@ -113,6 +113,16 @@ pub enum TraceFault {
         /// What stands there, with a � for each byte that is no text.
         value: String,
     },
+    /// A line is no object of the kind that the file holds.
+    #[error(
+        "{message} — expected an object with timestamp, input_length, output_length and hash_ids"
+    )]
+    Json {
+        /// Where.
+        line: u64,
+        /// What is wrong.
+        message: String,
+    },
     /// A field does not hold what its column should.
     #[error("{column}: {value:?} — expected {expected}")]
     Value {
@@ -148,6 +158,7 @@ impl TraceFault {
             Self::UnknownHeader { line, .. }
             | Self::FieldCount { line, .. }
             | Self::NotUtf8 { line, .. }
+            | Self::Json { line, .. }
             | Self::Value { line, .. }
             | Self::Unordered { line, .. } => Some(line),
         }

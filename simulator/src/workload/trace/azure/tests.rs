@@ -78,6 +78,7 @@ fn what_is_written_is_read_back_exactly() {
             at: Timestamp::from_nanos(micros * 1000),
             prompt: Tokens::new(micros % 100 + 1),
             output: Tokens::new(7),
+            content: Content::default(),
         })
         .collect();
     let mut text = Vec::new();
@@ -92,7 +93,8 @@ fn what_is_written_is_read_back_exactly() {
 fn times_are_written_to_the_nearest_microsecond() {
     let at = Timestamp::ZERO + Seconds::new(1.000_001_5);
     let mut text = Vec::new();
-    write(&[Arrival { at, prompt: Tokens::new(1), output: Tokens::new(2) }], &mut text).unwrap();
+    let (prompt, output, content) = (Tokens::new(1), Tokens::new(2), Content::default());
+    write(&[Arrival { at, prompt, output, content }], &mut text).unwrap();
     assert_eq!(String::from_utf8(text).unwrap(), format!("{HEADER}1.000002,1,2\n"));
 }
 
