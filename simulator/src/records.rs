@@ -148,6 +148,8 @@ pub struct RequestRecord {
     pub arrival: Timestamp,
     /// Prompt tokens.
     pub prompt_tokens: u32,
+    /// Prompt tokens that were in the prefix cache when an engine first scheduled it.
+    pub cached_tokens: u32,
     /// Output tokens that it asked for.
     pub output_tokens: u32,
     /// Output tokens that it got.
@@ -257,6 +259,7 @@ mod tests {
             replica: Some(0),
             arrival: at(0.0),
             prompt_tokens: 100,
+            cached_tokens: 0,
             output_tokens: 4,
             generated_tokens,
             scheduled: Some(at(1.0)),

@@ -15,6 +15,10 @@ pub struct Tally {
     pub counts: RequestCounts,
     /// Those within their targets.
     pub met: u64,
+    /// Prompt tokens of those that an engine scheduled.
+    pub prompt_tokens: u64,
+    /// Those of them that were in the prefix cache.
+    pub cached_tokens: u64,
     /// Output tokens of all of them.
     pub output_tokens: u64,
     /// How often they were preempted.
@@ -39,6 +43,10 @@ impl Tally {
     pub fn add(&mut self, request: &RequestRecord, met: bool) {
         self.counts += request.outcome;
         self.met += u64::from(met);
+        if request.scheduled.is_some() {
+            self.prompt_tokens += u64::from(request.prompt_tokens);
+            self.cached_tokens += u64::from(request.cached_tokens);
+        }
         self.output_tokens += u64::from(request.generated_tokens);
         self.preemptions += u64::from(request.preemptions);
         self.ttft.extend(request.ttft());
@@ -65,6 +73,8 @@ impl AddAssign<&Self> for Tally {
     fn add_assign(&mut self, other: &Self) {
         self.counts += other.counts;
         self.met += other.met;
+        self.prompt_tokens += other.prompt_tokens;
+        self.cached_tokens += other.cached_tokens;
         self.output_tokens += other.output_tokens;
         self.preemptions += other.preemptions;
         self.ttft += &other.ttft;

@@ -139,6 +139,7 @@ fn requests(Names { models, variants }: &Names, rows: &[RequestRecord]) -> Polar
             column("variant", rows.iter().map(variant).collect::<Vec<_>>()),
             column("replica", rows.iter().map(|r| r.replica).collect::<Vec<_>>()),
             column("prompt_tokens", count(|r| r.prompt_tokens)),
+            column("cached_tokens", count(|r| r.cached_tokens)),
             column("output_tokens", count(|r| r.output_tokens)),
             column("generated_tokens", count(|r| r.generated_tokens)),
             column("ttft_s", seconds(RequestRecord::ttft)),
@@ -284,8 +285,8 @@ mod tests {
         assert_eq!(frame.height(), 0);
         assert_eq!(
             columns(frame),
-            "arrival_s model variant replica prompt_tokens output_tokens generated_tokens ttft_s \
-             tpot_s e2e_s queue_s preemptions outcome slo_met"
+            "arrival_s model variant replica prompt_tokens cached_tokens output_tokens \
+             generated_tokens ttft_s tpot_s e2e_s queue_s preemptions outcome slo_met"
         );
         assert_eq!(
             columns(read(bytes(timeseries(&recording).unwrap(), true))),

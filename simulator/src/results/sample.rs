@@ -108,6 +108,7 @@ fn request(dice: &mut Dice, shape: Shape, idx: usize) -> RequestRecord {
         replica: None,
         arrival,
         prompt_tokens,
+        cached_tokens: 0,
         output_tokens,
         generated_tokens: 0,
         scheduled: None,

@@ -40,6 +40,9 @@ pub struct Summary {
     pub cost: f64,
     /// How often requests were preempted.
     pub preemptions: u64,
+    /// The share of prompt tokens that were in the prefix cache when their request was scheduled;
+    /// `None` when none was.
+    pub prefix_cache_hit_rate: Option<f64>,
     /// Existing replicas: ready, starting or draining.
     pub replicas: ReplicaStats,
     /// Decisions that moved a replica count.
@@ -149,6 +152,8 @@ impl Summary {
                 output_tokens_per_s: span.rate(all.output_tokens as f64),
             },
             preemptions: all.preemptions,
+            prefix_cache_hit_rate: (all.prompt_tokens > 0)
+                .then(|| all.cached_tokens as f64 / all.prompt_tokens as f64),
             latency: Latency::of(&all, &itl),
             gpu_hours: total(recording.variants.iter().map(gpu_hours)),
             cost: total(recording.variants.iter().map(|v| v.cost * v.replica_time)),

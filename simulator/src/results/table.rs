@@ -89,6 +89,9 @@ fn headline(summary: &Summary) -> String {
         format::significant(summary.replicas.mean),
         summary.replicas.max,
     ));
+    if let Some(rate) = summary.prefix_cache_hit_rate.filter(|&rate| rate > 0.0) {
+        lines.push(format!("{} of the prompt tokens in the prefix cache", format::percent(rate)));
+    }
     lines.join("\n")
 }
 

@@ -100,8 +100,8 @@ pub(super) enum TrafficFile {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct TraceFile {
-    /// A CSV file in a form of the Azure LLM inference traces of 2023. Its path is relative to the
-    /// scenario.
+    /// A CSV file in a form of the Azure LLM inference traces of 2023, or Mooncake's objects, one a
+    /// line, which say what prompts have in common. Its path is relative to the scenario.
     pub(super) file: String,
     /// How many times faster than recorded the requests arrive. Default: 1.
     #[serde(default)]

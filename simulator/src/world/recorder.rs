@@ -88,6 +88,7 @@ impl Recorder {
             replica: None,
             arrival: now,
             prompt_tokens: tokens(arrival.prompt),
+            cached_tokens: 0,
             output_tokens: tokens(arrival.output),
             generated_tokens: 0,
             scheduled: None,
@@ -260,8 +261,10 @@ impl EngineLog<'_> {
 }
 
 impl Observer for EngineLog<'_> {
-    fn scheduled(&mut self, id: RequestId, at: Timestamp, _: u32) {
-        self.request(id).scheduled = Some(at);
+    fn scheduled(&mut self, id: RequestId, at: Timestamp, cached_tokens: u32) {
+        let request = self.request(id);
+        request.scheduled = Some(at);
+        request.cached_tokens = cached_tokens;
     }
 
     fn preempted(&mut self, id: RequestId) {

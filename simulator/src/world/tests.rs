@@ -7,8 +7,8 @@ use optimizer::units::{Fraction, Gpus, HourlyCost, Seconds, Tokens};
 
 use super::*;
 use crate::engine::step_time::{Linear, Plant};
-use crate::engine::{EngineArgs, EngineConfig};
-use crate::records::RequestRecord;
+use crate::engine::{Content, EngineArgs, EngineConfig, Segment, TextId};
+use crate::records::{RequestRecord, Tally};
 use crate::setup::{ControlSetup, ModelSetup, VariantSetup};
 use crate::workload::Workload;
 use crate::workload::trace::{Speed, Trace};
@@ -285,4 +285,23 @@ fn a_request_that_never_ends_does_not_make_a_run_remember_all_others() {
     assert!((130_000..131_200).contains(&most_remembered), "{most_remembered}");
     let counts = simulation.finish().counts();
     assert_eq!((counts.completed, counts.in_flight), (149_999, 1));
+}
+
+#[test]
+fn what_requests_have_in_common_is_found_in_the_cache() {
+    let content = || Content::new([Segment { text: TextId(1), tokens: 64 }], None);
+    let arrival = |at| Arrival {
+        at: Timestamp::from_seconds(at),
+        prompt: Tokens::new(100),
+        output: Tokens::new(2),
+        content: content(),
+    };
+    let mut setup = setup(1, bounds(1, 1), &[]);
+    let trace = Trace::new("alike", vec![arrival(0.0), arrival(20.0)]);
+    setup.models[0].workload = Workload::trace(trace, Speed::default());
+    let recording = Simulation::new(setup).unwrap().finish();
+    let cached: Vec<_> = recording.requests.iter().map(|r| r.cached_tokens).collect();
+    assert_eq!(cached, [0, 64]);
+    let Tally { prompt_tokens, cached_tokens, .. } = recording.tally();
+    assert_eq!((prompt_tokens, cached_tokens), (200, 64));
 }

@@ -129,6 +129,7 @@ mod tests {
             replica: None,
             arrival: Timestamp::ZERO,
             prompt_tokens: number,
+            cached_tokens: 0,
             output_tokens: 1,
             generated_tokens: 0,
             scheduled: None,
