@@ -1,4 +1,17 @@
 //! The scheduler's rules, one small story each, and what must hold on any workload.
+//!
+//! Some of them tell what another public simulator of vLLM, inference-sim, does differently from
+//! vLLM as of August 2026:
+//!
+//! | there | here |
+//! |---|---|
+//! | a preempted request loses its output, and its first token comes twice | `preemption_evicts_the_youngest_keeps_its_output_and_lets_nobody_enter` |
+//! | a prompt that is cached as a whole takes no time and no blocks | `prefixes::at_least_the_last_token_is_computed_and_with_it_its_block` |
+//! | what a step frees is free when it begins | `rules::what_a_step_frees_is_free_when_it_ends_and_not_when_it_begins` |
+//! | no step is decided ahead | `with_asynchronous_scheduling_…`, here and in `prefixes` |
+//! | the front end is a constant delay | `frontend::tests::the_queue_grows_as_theory_says` |
+//! | a head is hidden / heads wide, whatever the model says | `catalog::architecture::tests::the_kv_cache_keeps_what_attention_needs`, for Mistral Nemo and others |
+//! | the head of the queue is looked up anew in every step | `jumping::tests::a_head_that_does_not_fit_is_not_looked_up_again_until_something_is_freed` |
 
 mod alike;
 mod prefixes;
