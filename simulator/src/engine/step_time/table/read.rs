@@ -69,11 +69,14 @@ const MOST_FALL: f64 = 0.25;
 /// A fall by more than this is told to the reader.
 const NOTABLE_FALL: f64 = 0.05;
 
-/// What the layers of a table take at least and at most when there is next to no work, in seconds:
-/// a wide range for any GPU. The lower end of attention is the launch of one kernel, that of the
-/// other tables a few launches.
-const PLAUSIBLE_LAYERS: Range<f64> = 5e-6..5.0;
-const PLAUSIBLE_ATTENTION: Range<f64> = 0.5e-6..2e-3;
+/// What the layers of a table take when there is next to no work, in seconds: ranges for any GPU,
+/// narrower than the thousand between two units. One token through all dense layers takes the
+/// launches of some hundred kernels at least.
+const PLAUSIBLE_DENSE: Range<f64> = 2e-4..0.19;
+/// The output head and the sampler.
+const PLAUSIBLE_PER_SEQUENCE: Range<f64> = 2e-5..1.9e-2;
+/// One kernel.
+const PLAUSIBLE_ATTENTION: Range<f64> = 1e-6..0.9e-3;
 
 impl Table {
     /// Reads a folder. Also returns what a reader of results should know of it.
@@ -90,14 +93,14 @@ impl Table {
         let dense = layers(&path, ["layer", "tokens", "time_us"])?;
         let dense = sum(&path, &dense, &DENSE, folder.num_layers)?;
         let dense = rising(&path, &dense, "tokens", &mut notes)?;
-        check_unit(&path, dense.at([1.0]), PLAUSIBLE_LAYERS)?;
+        check_unit(&path, dense.at([1.0]), PLAUSIBLE_DENSE)?;
         let experts = folder.experts.map(|count| experts(&file("moe.csv"), count)).transpose()?;
 
         let path = file("per_sequence.csv");
         let per_sequence = layers(&path, ["layer", "sequences", "time_us"])?;
         let per_sequence = sum(&path, &per_sequence, &PER_SEQUENCE, folder.num_layers)?;
         let per_sequence = rising(&path, &per_sequence, "sequences", &mut notes)?;
-        check_unit(&path, per_sequence.at([1.0]), PLAUSIBLE_LAYERS)?;
+        check_unit(&path, per_sequence.at([1.0]), PLAUSIBLE_PER_SEQUENCE)?;
 
         let path = file("attention.csv");
         let points = attention(&path)?;
