@@ -16,6 +16,8 @@ use super::member::Members;
 pub(super) struct Decoding {
     /// Steps that are booked.
     step: u64,
+    /// Their number modulo the block size.
+    phase: usize,
     count: u32,
     /// Tokens of all decoding sequences, known before the next step.
     tokens: u64,
@@ -39,6 +41,7 @@ impl Decoding {
     pub(super) fn new(block_size: u32) -> Self {
         Self {
             step: 0,
+            phase: 0,
             count: 0,
             tokens: 0,
             below: vec![0; block_size as usize + 1],
@@ -104,18 +107,19 @@ impl Decoding {
     /// Blocks that the next `steps` steps take.
     pub(super) fn block_demand(&self, steps: u64) -> u64 {
         // Every `period` steps take `count` blocks.
-        let (rounds, rest) = (steps / self.period(), index(steps % self.period()));
+        let (rounds, rest) = self.in_periods(steps);
         rounds * u64::from(self.count) + u64::from(self.takers_within(rest))
     }
 
     /// The most steps, up to `limit`, that `free` blocks allow.
     pub(super) fn steps_with(&self, free: u64, limit: u64) -> u64 {
-        let rounds = free / u64::from(self.count.max(1));
+        let count = u64::from(self.count.max(1));
+        let rounds = free / count;
         // Far from full that settles it.
-        if rounds > limit / self.period() {
+        if rounds >= limit || rounds > limit / self.period() {
             return limit;
         }
-        let left = free - rounds * u64::from(self.count);
+        let left = free - rounds * count;
         // The most steps below a period, which take no more than what is left.
         let (mut fits, mut too_many) = (0, self.below.len() - 1);
         while fits + 1 < too_many {
@@ -132,6 +136,11 @@ impl Decoding {
     /// Books `steps` steps.
     pub(super) fn advance(&mut self, steps: u64) {
         self.step += steps;
+        let (_, further) = self.in_periods(steps);
+        self.phase += further;
+        if self.phase >= self.below.len() - 1 {
+            self.phase -= self.below.len() - 1;
+        }
         self.tokens += steps * u64::from(self.count);
     }
 
@@ -160,7 +169,7 @@ impl Decoding {
 
     /// Sequences that take a block within the next `steps` steps, fewer than a period.
     fn takers_within(&self, steps: usize) -> u32 {
-        let begin = index(self.step % self.period());
+        let begin = self.phase;
         let end = begin + steps;
         match end.checked_sub(self.below.len() - 1) {
             None => self.below[end] - self.below[begin],
@@ -170,8 +179,17 @@ impl Decoding {
 
     /// The phase of a sequence that now has `tokens` tokens, all but one of them computed.
     fn phase(&self, tokens: u32) -> usize {
-        let filled = u64::from(tokens - 1) % self.period();
-        index((self.step + self.period() - filled) % self.period())
+        let (period, filled) = (self.below.len() - 1, index(u64::from(tokens - 1) % self.period()));
+        if self.phase >= filled { self.phase - filled } else { self.phase + period - filled }
+    }
+
+    /// So many whole periods, and the rest. Nearly always it is only a rest.
+    fn in_periods(&self, steps: u64) -> (u64, usize) {
+        if steps < self.period() {
+            (0, index(steps))
+        } else {
+            (steps / self.period(), index(steps % self.period()))
+        }
     }
 
     fn block_size(&self) -> u32 {
