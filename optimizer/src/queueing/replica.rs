@@ -130,3 +130,33 @@ pub enum ReplicaError {
     #[error(transparent)]
     Chain(#[from] ChainError),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::queueing::PhaseCosts;
+
+    /// Group J of the workload-variant-autoscaler 0.5's vectors, row J10.
+    #[test]
+    fn the_effective_batch_is_where_the_law_gives_the_time() {
+        let replica = |input| {
+            let model = ServiceModel::V0(PhaseCosts {
+                decode_base: Seconds::from_millis(1.0),
+                decode_per_request: Seconds::from_millis(0.01),
+                prefill_base: Seconds::from_millis(10.0),
+                prefill_per_token: Seconds::from_millis(0.001),
+            });
+            let shape = RequestShape { input: Tokens::new(input), output: Tokens::new(10) };
+            Replica::new(model, shape, NonZeroU32::new(8).unwrap(), 16).unwrap()
+        };
+        let check = |input, millis, expected: f64| {
+            let batch = replica(input).effective_batch(Seconds::from_millis(millis));
+            assert!((batch - expected).abs() < 1e-6, "{input} {millis}: {batch}");
+        };
+        check(100, 20.0, 5.263_158);
+        check(100, 50.0, 8.0);
+        check(100, 1.0, 0.0);
+        // Without a prompt, S(2) = 9·1.02. The original takes 10 ms off and says 0.
+        check(0, 9.18, 2.0);
+    }
+}
