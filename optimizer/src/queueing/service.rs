@@ -177,3 +177,62 @@ impl IterationCosts {
         (chunks * others + own_prefill, others + own_step)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Rows of llm-inferno's golden file, and others computed from its formula.
+    #[test]
+    fn a_prompt_takes_as_few_chunks_as_the_budget_allows() {
+        for (input, output, budget, batch, expected) in [
+            (4096, 64, 8192, 64, 1.0),
+            (4096, 64, 8192, 128, 7.0),
+            (4096, 64, 8192, 200, 39.0),
+            (256, 1024, 8192, 256, 1.0),
+            (4096, 512, 4200, 256, 3.0),
+            (16384, 128, 8192, 1, 3.0),
+            (16384, 128, 8192, 64, 18.0),
+            (2048, 1024, 8192, 512, 1.0),
+            (0, 100, 1, 1, 1.0),
+            (100, 10, 0, 1, MAX_CHUNKS),
+        ] {
+            let chunks = chunks(input, output, budget, batch);
+            assert!((chunks - expected).abs() < 0.5, "{input} {output} {budget} {batch}: {chunks}");
+        }
+    }
+
+    proptest! {
+        /// The formula's answer is the one that counting up from 1 finds.
+        #[test]
+        fn the_chunk_count_is_the_smallest_that_fits(
+            input in 0_u64..20_000,
+            output in 1_u64..2000,
+            budget in 1_u64..20_000,
+            batch in 1_u32..512,
+        ) {
+            let [l, m, tokens, n] = [input, output, budget, u64::from(batch)].map(i128::from);
+            let fits = |k: i128| (k + m) * (tokens * k - l) >= n * (l + m) * k;
+            let mut smallest = 1;
+            while !fits(smallest) {
+                smallest += 1;
+            }
+            let chunks = chunks(input, output, budget, batch);
+            prop_assert!((chunks - smallest as f64).abs() < 0.5, "{chunks}, not {smallest}");
+        }
+    }
+
+    fn chunks(input: u64, output: u64, budget: u64, batch: u32) -> f64 {
+        let time = |millis| Seconds::from_millis(millis);
+        let costs = IterationCosts {
+            overhead: time(8.0),
+            compute_per_token: time(0.033),
+            read_per_token: time(0.000_333),
+        };
+        let model = ServiceModel::V2 { costs, token_budget: Tokens::new(budget) };
+        let shape = RequestShape { input: Tokens::new(input), output: Tokens::new(output) };
+        model.chunks(shape, f64::from(batch))
+    }
+}
