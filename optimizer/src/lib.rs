@@ -10,15 +10,17 @@
 //!
 //! 1. [`units`] and [`id`]: seconds, tokens, rates; models, variants, replicas.
 //! 2. [`slo`] and [`policy`]: what users are promised, and the thresholds that one may tune.
-//! 3. [`observation`]: what is known, with the age of each signal.
-//! 4. [`decision`]: a replica count for each variant, with its trail of reasons.
-//! 5. [`saturation`]: who is full, and is there room for one replica fewer?
-//! 6. [`controller`]: bounds, windows, cooldown and step limits around the analyzer's wish.
+//! 3. [`queueing`]: what one replica can do at a load, by queueing theory.
+//! 4. [`observation`]: what is known, with the age of each signal.
+//! 5. [`decision`]: a replica count for each variant, with its trail of reasons.
+//! 6. [`saturation`]: who is full, and is there room for one replica fewer?
+//! 7. [`controller`]: bounds, windows, cooldown and step limits around the analyzer's wish.
 
 pub mod units;
 pub mod id;
 pub mod slo;
 pub mod policy;
+pub mod queueing;
 pub mod observation;
 pub mod decision;
 pub mod saturation;

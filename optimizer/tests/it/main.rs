@@ -5,5 +5,6 @@ mod arbitrary;
 mod fleet;
 mod layering;
 mod properties;
+mod queueing;
 mod story;
 mod vectors;
