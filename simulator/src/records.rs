@@ -114,7 +114,7 @@ pub struct VariantRecord {
 pub enum Outcome {
     /// All its tokens were produced.
     Completed,
-    /// It was refused on arrival, because its prompt does not fit the context.
+    /// It was refused on arrival: its prompt does not fit the context, or the queue was full.
     Rejected,
     /// Its replica went away while it was in flight.
     Failed,

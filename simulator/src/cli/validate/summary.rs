@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::table::{median_table, push, signed, table};
+use super::table::{median_table, numbers, push, table};
 use crate::validation::summary::SummaryComparison;
 use crate::validation::{Row, medians};
 
@@ -40,15 +40,9 @@ fn run_table(rows: &[Row], color: bool) -> comfy_table::Table {
     head.extend(with_peer.then_some("peer's error"));
     let mut table = table(&head, 2, color);
     for row in rows {
-        let mut cells = vec![
-            row.stage.map_or_else(|| "all".to_owned(), |stage| stage.to_string()),
-            row.metric.to_string(),
-            format!("{:.1}", row.real),
-            format!("{:.1}", row.simulated),
-            signed(row.error_pct),
-        ];
-        cells.extend(with_peer.then(|| signed(row.peer_error_pct)));
-        table.add_row(cells);
+        let stage = row.stage.map_or_else(|| "all".to_owned(), |stage| stage.to_string());
+        let names = [stage, row.metric.to_string()];
+        table.add_row(names.into_iter().chain(numbers(row, with_peer)));
     }
     table
 }

@@ -41,17 +41,17 @@ fn run_table(rows: &[Row], color: bool) -> Table {
     head.extend(with_peer.then_some("peer's error"));
     let mut table = table(&head, 2, color);
     for row in rows {
-        let mut cells = vec![
-            row.metric.to_string(),
-            row.unit.to_owned(),
-            format!("{:.1}", row.real),
-            format!("{:.1}", row.simulated),
-            signed(row.error_pct),
-        ];
-        cells.extend(with_peer.then(|| signed(row.peer_error_pct)));
-        table.add_row(cells);
+        let names = [row.metric.to_string(), row.unit.to_owned()];
+        table.add_row(names.into_iter().chain(numbers(row, with_peer)));
     }
     table
+}
+
+/// Real, simulated and error, and the peer's error where the table has a column for it.
+pub(super) fn numbers(row: &Row, with_peer: bool) -> impl Iterator<Item = String> {
+    let values = [row.real, row.simulated].map(|value| format!("{value:.1}"));
+    let errors = [Some(row.error_pct), with_peer.then_some(row.peer_error_pct)];
+    values.into_iter().chain(errors.into_iter().flatten().map(signed))
 }
 
 pub(super) fn median_table(medians: &[GpuMedian], color: bool) -> Table {

@@ -388,18 +388,18 @@ impl<'a> Text<'a> {
 
     /// The pieces of the prompt: the first token, the token behind the last, the name.
     fn pieces(self) -> impl Iterator<Item = (u32, u32, TextId)> + use<'a> {
-        let mut start = 0;
+        let mut start = 0_u32;
         self.content.segments().iter().filter_map(move |segment| {
             let from = start;
-            start = (start + segment.tokens).min(self.prompt_tokens);
+            start = start.saturating_add(segment.tokens).min(self.prompt_tokens);
             (from < start).then_some((from, start, segment.text))
         })
     }
 
     /// Where the output begins, and its name, if others can have the same text up to there.
     fn tail(self) -> Option<(u32, TextId)> {
-        let named: u32 = self.content.segments().iter().map(|segment| segment.tokens).sum();
-        let text = self.content.output().filter(|_| named >= self.prompt_tokens)?;
-        Some((self.prompt_tokens, text))
+        let text = self.content.output()?;
+        let named = self.pieces().last().map_or(0, |(_, end, _)| end);
+        (named == self.prompt_tokens).then_some((named, text))
     }
 }

@@ -76,7 +76,7 @@ impl<P: StepTime> Engine<P> {
     }
 
     /// Gives every running sequence its tokens and blocks, preempting where blocks run out. Returns
-    /// whether it did. `batch` receives what the prefilling ones compute.
+    /// whether it did. `draft` receives what the prefilling ones compute.
     fn continue_running(&mut self, draft: &mut Draft, observer: &mut impl Observer) -> bool {
         let for_decodes = u32::try_from(self.decoding.block_demand(1)).unwrap_or(u32::MAX);
         let mut rest = draft.budget - self.decoding.count();

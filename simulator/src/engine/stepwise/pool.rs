@@ -167,9 +167,9 @@ enum Origin {
 /// The origin of a token, the first token of that origin, and the one behind the last.
 fn origin(sequence: &Sequence, position: u32) -> (Origin, u32, u32) {
     let request = &sequence.request;
-    let mut start = 0;
+    let mut start = 0_u32;
     for segment in request.content.segments() {
-        let end = (start + segment.tokens).min(request.prompt_tokens);
+        let end = start.saturating_add(segment.tokens).min(request.prompt_tokens);
         if (start..end).contains(&position) {
             return (Origin::Shared(segment.text), start, end);
         }

@@ -85,8 +85,11 @@ pub(super) fn read(source: impl BufRead, faults: &mut Faults) -> io::Result<Vec<
 }
 
 fn parse(text: &str, line: u64) -> Result<Row, TraceFault> {
-    let row: Row = serde_json::from_str(text)
-        .map_err(|error| TraceFault::Json { line, message: error.to_string() })?;
+    let row: Row = serde_json::from_str(text).map_err(|error| {
+        // The text is one line, so the parser's line says nothing.
+        let message = error.to_string().replace(" at line 1", " at");
+        TraceFault::Json { line, message }
+    })?;
     let value = |column, value: u32| TraceFault::Value {
         line,
         column,
@@ -157,7 +160,7 @@ mod tests {
                 "t.jsonl:2: hash_ids: \"1 hashes for 600 tokens\" — expected one hash for each 512 \
                  tokens of the prompt",
                 "t.jsonl:3: timestamp: \"4\" — expected no time before that of line 1",
-                "t.jsonl:4: missing field `input_length` at line 1 column 16 — expected an object \
+                "t.jsonl:4: missing field `input_length` at column 16 — expected an object \
                  with timestamp, input_length, output_length and hash_ids",
             ]
         );
