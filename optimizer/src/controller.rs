@@ -1,7 +1,7 @@
 //! The controller: what a fleet should look like, given how it looks and what was decided before.
 //!
-//! For every model, [`Controller::step`] asks the [saturation analyzer](crate::saturation) which
-//! variant should move. For every variant it then applies, in this order, the rules that keep a
+//! For every model, [`Controller::step`] asks the
+//! [saturation analyzer](crate::analyzers::saturation) which variant should move. For every variant it then applies, in this order, the rules that keep a
 //! fleet calm, and each rule that binds leaves its [`Reason`] in the trail:
 //!
 //! 1. **Transition.** A decision that the fleet has not reached yet stands, until it is reached or
@@ -19,36 +19,35 @@
 //! use optimizer::observation::{
 //!     Bounds, Demand, ModelObservation, ReplicaObservation, Signal, VariantObservation,
 //! };
-//! use optimizer::units::{Fraction, Gpus, HourlyCost, QueueLength, Replicas, Timestamp};
+//! use optimizer::units::{Fraction, HourlyCost, QueueLength, Replicas, Timestamp};
 //! use optimizer::{Controller, FleetObservation, Policy};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let now = Timestamp::from_seconds(30.0);
 //! let busy = ReplicaObservation {
-//!     replica: "llama-h100-0".parse()?,
 //!     kv_usage: Signal::seen(Fraction::new(0.75), now),
 //!     waiting: Signal::seen(QueueLength::new(1.0), now),
-//!     running: Signal::Missing,
+//!     ..ReplicaObservation::silent("llama-h100-0".parse()?)
 //! };
 //! let variant = VariantObservation {
-//!     variant: "llama-h100".parse()?,
-//!     accelerator: "H100".parse()?,
-//!     gpus_per_replica: Gpus::new(1),
 //!     cost: HourlyCost::new(4.0),
 //!     bounds: Bounds { min: Replicas::new(1), max: Some(Replicas::new(8)) },
 //!     current: Replicas::new(1),
 //!     ready: Replicas::new(1),
 //!     replicas: vec![busy],
+//!     ..VariantObservation::new("llama-h100".parse()?, "H100".parse()?)
 //! };
 //! let model = ModelObservation {
 //!     model: "meta-llama/Llama-3.1-8B".parse()?,
 //!     namespace: "chat".parse()?,
+//!     slo: None,
 //!     demand: Demand::default(),
 //!     variants: vec![variant],
 //! };
+//! let fleet = FleetObservation { models: vec![model], ..FleetObservation::default() };
 //!
 //! let mut controller = Controller::new(Policy::default())?;
-//! let decision = controller.step(now, &FleetObservation { models: vec![model] });
+//! let decision = controller.step(now, &fleet);
 //!
 //! let llama = &decision.variants[0];
 //! assert_eq!(llama.desired, Replicas::new(2));
@@ -71,11 +70,11 @@ use thiserror::Error;
 
 pub use memory::Memory;
 
+use crate::analyzers::saturation::{Candidate, analyze, targets};
 use crate::decision::{Action, Decision, Reason, VariantDecision};
 use crate::id::{ModelId, Namespace};
 use crate::observation::{FleetObservation, VariantObservation};
 use crate::policy::{Policy, PolicyProblem};
-use crate::saturation::{Candidate, analyze, targets};
 use crate::units::Timestamp;
 
 /// Decides, step by step, how many replicas each variant should have.
@@ -152,7 +151,7 @@ impl Controller {
         model: &ModelId,
         variants: &[&VariantObservation],
     ) -> Vec<VariantDecision> {
-        let Policy { saturation, scaling, signals } = &self.policy;
+        let Policy { saturation, scaling, signals, .. } = &self.policy;
         let thresholds = saturation.thresholds(model, namespace);
         let analysis = analyze(now, variants.iter().copied(), &thresholds, signals);
 

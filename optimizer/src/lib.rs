@@ -10,20 +10,26 @@
 //!
 //! 1. [`units`] and [`id`]: seconds, tokens, rates; models, variants, replicas.
 //! 2. [`slo`] and [`policy`]: what users are promised, and the thresholds that one may tune.
-//! 3. [`queueing`]: what one replica can do at a load, by queueing theory.
+//! 3. [`step_time`] and [`queueing`]: what one replica can do, as far as a formula tells.
 //! 4. [`observation`]: what is known, with the age of each signal.
 //! 5. [`decision`]: a replica count for each variant, with its trail of reasons.
-//! 6. [`saturation`]: who is full, and is there room for one replica fewer?
-//! 7. [`controller`]: bounds, windows, cooldown and step limits around the analyzer's wish.
+//! 6. [`forecast`]: what will be asked for.
+//! 7. [`assessment`] and [`analyzers`]: how much a model needs, in replicas.
+//! 8. [`solver`]: the cheapest replica counts that cover the needs, within the GPUs that there are.
+//! 9. [`controller`]: bounds, windows, cooldown and step limits around the analyzers' wishes.
 
 pub mod units;
 pub mod id;
 pub mod slo;
 pub mod policy;
+pub mod step_time;
 pub mod queueing;
 pub mod observation;
 pub mod decision;
-pub mod saturation;
+pub mod forecast;
+pub mod assessment;
+pub mod analyzers;
+pub mod solver;
 pub mod controller;
 
 pub use controller::Controller;

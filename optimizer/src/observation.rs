@@ -4,69 +4,152 @@
 //! scraper. Missing is not zero: a signal that nobody reported is [`Signal::Missing`], and one that
 //! was seen keeps the time at which it was seen, so that the policy can tell fresh from stale.
 
+mod demand;
+mod engine;
+mod inventory;
+mod replica;
+mod signal;
+
 use serde::{Deserialize, Serialize};
 
-use crate::id::{AcceleratorId, ModelId, Namespace, ReplicaId, VariantId};
-use crate::policy::Freshness;
-use crate::units::{
-    Fraction, Gpus, HourlyCost, QueueLength, Replicas, RequestRate, Seconds, Timestamp,
-};
+pub use demand::{Demand, Lengths};
+pub use engine::EngineConfig;
+pub use inventory::{GpuPool, Inventory, Quota, QuotaScope};
+pub use replica::ReplicaObservation;
+pub use signal::{Reading, Signal};
+
+use crate::id::{AcceleratorId, ModelId, Namespace, VariantId};
+use crate::slo::Slo;
+use crate::step_time::StepTime;
+use crate::units::{Gpus, HourlyCost, Replicas, Seconds};
 
 /// The state of every model at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct FleetObservation {
     /// One entry for each model in each namespace. Their order does not matter.
     pub models: Vec<ModelObservation>,
+    /// The GPUs that there are; `None` where nothing limits them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inventory: Option<Inventory>,
 }
 
 /// One model in one namespace.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ModelObservation {
     /// The model.
     pub model: ModelId,
     /// The namespace in which it runs.
     pub namespace: Namespace,
+    /// What its users are promised, where the object that describes the model says so. It goes
+    /// before the policy's targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<Slo>,
     /// What its users ask for.
+    #[serde(default)]
     pub demand: Demand,
     /// The ways in which it is served. Their order does not matter.
     pub variants: Vec<VariantObservation>,
 }
 
-/// What the users of a model ask for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-pub struct Demand {
-    /// Arrivals over the scrape window.
-    pub arrival_rate: Signal<RequestRate>,
-    /// Requests that wait at the gateway, because no replica takes them.
-    pub gateway_queue: Signal<QueueLength>,
-}
-
 /// One variant: what it costs, how far it may go, where it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct VariantObservation {
     /// The variant.
     pub variant: VariantId,
+    /// The part of a request that it serves.
+    #[serde(default)]
+    pub role: Role,
     /// The kind of GPU it runs on.
     pub accelerator: AcceleratorId,
     /// GPUs of one replica.
     pub gpus_per_replica: Gpus,
     /// The cost of one replica.
     pub cost: HourlyCost,
+    /// Whether the provider may take its GPUs back at any time.
+    #[serde(default)]
+    pub spot: bool,
     /// How few and how many replicas are allowed.
     pub bounds: Bounds,
     /// Replicas that exist, whatever their state.
     pub current: Replicas,
     /// Replicas that take requests.
     pub ready: Replicas,
+    /// How long a new replica takes to become ready, as measured; `None` until one was seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cold_start: Option<Seconds>,
+    /// How its engines are configured.
+    #[serde(default)]
+    pub engine: EngineConfig,
+    /// How long its engine's steps take, as a profile has it; what is learned goes before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<StepTime>,
     /// The replicas that report metrics. Their order does not matter.
+    #[serde(default)]
     pub replicas: Vec<ReplicaObservation>,
 }
 
 impl VariantObservation {
+    /// A variant without replicas, on one GPU per replica, free of charge, unbounded: what is known
+    /// goes over it.
+    #[must_use]
+    pub fn new(variant: VariantId, accelerator: AcceleratorId) -> Self {
+        Self {
+            variant,
+            role: Role::default(),
+            accelerator,
+            gpus_per_replica: Gpus::new(1),
+            cost: HourlyCost::ZERO,
+            spot: false,
+            bounds: Bounds { min: Replicas::ZERO, max: None },
+            current: Replicas::ZERO,
+            ready: Replicas::ZERO,
+            cold_start: None,
+            engine: EngineConfig::default(),
+            profile: None,
+            replicas: Vec::new(),
+        }
+    }
+
     /// Replicas that exist but do not take requests yet.
     #[must_use]
     pub fn pending(&self) -> Replicas {
         self.current - self.ready
+    }
+}
+
+/// The part of a request that a variant serves.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// The whole of it.
+    #[default]
+    Both,
+    /// The prompt, up to the first token.
+    Prefill,
+    /// The tokens after the first.
+    Decode,
+}
+
+impl Role {
+    /// The name for logs, labels and files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Both => "both",
+            Self::Prefill => "prefill",
+            Self::Decode => "decode",
+        }
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -89,108 +172,9 @@ impl Bounds {
     }
 }
 
-/// What one replica reports.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ReplicaObservation {
-    /// The replica.
-    pub replica: ReplicaId,
-    /// The share of its KV cache that is in use (`vllm:kv_cache_usage_perc`).
-    pub kv_usage: Signal<Fraction>,
-    /// Requests that wait in its engine (`vllm:num_requests_waiting`).
-    pub waiting: Signal<QueueLength>,
-    /// Requests in its running batch (`vllm:num_requests_running`).
-    pub running: Signal<QueueLength>,
-}
-
-/// A value that may not have been reported, and when it was.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Signal<T> {
-    /// Nobody reported it.
-    #[default]
-    Missing,
-    /// Reported.
-    Seen {
-        /// What was reported.
-        value: T,
-        /// When the sample was taken, which is before it was read.
-        at: Timestamp,
-    },
-}
-
-impl<T: Copy> Signal<T> {
-    /// A value that was sampled at `at`.
-    #[must_use]
-    pub const fn seen(value: T, at: Timestamp) -> Self {
-        Self::Seen { value, at }
-    }
-
-    /// What the signal is worth at `now`.
-    #[must_use]
-    pub fn read(&self, now: Timestamp, freshness: &Freshness) -> Reading<T> {
-        match *self {
-            Self::Missing => Reading::Missing,
-            Self::Seen { value, at } => {
-                let age = now.since(at);
-                if age > freshness.missing_after {
-                    Reading::Missing
-                } else if age > freshness.stale_after {
-                    Reading::Stale { value, age }
-                } else {
-                    Reading::Fresh(value)
-                }
-            }
-        }
-    }
-}
-
-/// A signal, judged by its age.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reading<T> {
-    /// Recent enough to act on.
-    Fresh(T),
-    /// Good enough to keep or raise a replica count, not to lower it.
-    Stale {
-        /// What was last reported.
-        value: T,
-        /// How long ago.
-        age: Seconds,
-    },
-    /// Never reported, or so long ago that it says nothing.
-    Missing,
-}
-
-impl<T> Reading<T> {
-    /// The value, fresh or stale.
-    pub fn value(self) -> Option<T> {
-        match self {
-            Self::Fresh(value) | Self::Stale { value, .. } => Some(value),
-            Self::Missing => None,
-        }
-    }
-
-    /// Whether the value is recent enough to act on.
-    pub const fn is_fresh(&self) -> bool {
-        matches!(self, Self::Fresh(_))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_signal_ages_from_fresh_to_stale_to_missing() {
-        let freshness = Freshness::default();
-        let signal = Signal::seen(7, Timestamp::from_seconds(100.0));
-        let at = |seconds: f64| signal.read(Timestamp::from_seconds(seconds), &freshness);
-        assert_eq!(at(160.0), Reading::Fresh(7));
-        assert_eq!(at(161.0), Reading::Stale { value: 7, age: Seconds::new(61.0) });
-        assert_eq!(at(401.0), Reading::Missing);
-        // A sample from the future is a clock that differs, not an old sample.
-        assert_eq!(at(99.0), Reading::Fresh(7));
-        assert_eq!(Signal::<u32>::Missing.read(Timestamp::ZERO, &freshness), Reading::Missing);
-    }
 
     #[test]
     fn bounds_clamp_and_the_maximum_wins() {

@@ -4,8 +4,20 @@
 //! are this struct. Every field has a default, an unknown field is an error, and what is written is
 //! kept: an explicit `0` or `false` is a value, not an absence.
 
+mod queueing;
+mod slo;
+mod throughput;
+mod tokens;
+
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+pub use queueing::QueueingPolicy;
+pub use slo::SloPolicy;
+pub use throughput::ThroughputPolicy;
+pub use tokens::TokensPolicy;
 
 use crate::id::{ModelId, Namespace};
 use crate::units::{Fraction, QueueLength, Replicas, Seconds};
@@ -17,6 +29,14 @@ use crate::units::{Fraction, QueueLength, Replicas, Seconds};
 pub struct Policy {
     /// When replicas count as saturated, and how much spare capacity to keep.
     pub saturation: SaturationPolicy,
+    /// Settings of the tokens analyzer.
+    pub tokens: TokensPolicy,
+    /// Settings of the throughput analyzer.
+    pub throughput: ThroughputPolicy,
+    /// Settings of the queueing analyzer.
+    pub queueing: QueueingPolicy,
+    /// Settings of the slo analyzer.
+    pub slo: SloPolicy,
     /// How fast replica counts may move.
     pub scaling: ScalingPolicy,
     /// How old a signal may be.
@@ -51,6 +71,43 @@ impl Policy {
             });
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+}
+
+/// An analyzer's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum AnalyzerName {
+    /// KV and queue thresholds.
+    Saturation,
+    /// Supply and demand of KV tokens.
+    Tokens,
+    /// Supply and demand of decode throughput.
+    Throughput,
+    /// A queueing model.
+    Queueing,
+    /// The rate at which a percentile of requests meets its latency targets.
+    Slo,
+}
+
+impl AnalyzerName {
+    /// The name, as in files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Saturation => "saturation",
+            Self::Tokens => "tokens",
+            Self::Throughput => "throughput",
+            Self::Queueing => "queueing",
+            Self::Slo => "slo",
+        }
+    }
+}
+
+impl fmt::Display for AnalyzerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 

@@ -11,23 +11,30 @@
 //! | [`HourlyCost`] | currency units per hour | number |
 //! | [`Fraction`] | a share in 0..=1 | number |
 //! | [`QueueLength`] | waiting requests, possibly a mean | number |
-//! | [`Tokens`], [`Blocks`], [`Replicas`], [`Gpus`] | counts | integer |
+//! | [`MeanTokens`], [`TokenRate`], [`StepRate`] | a mean length; tokens, steps per second | number |
+//! | [`RequestCount`], [`ReplicaLoad`] | requests, a load in replicas; not whole | number |
+//! | [`Variation`] | deviation over mean, or a ratio of variances | number |
+//! | [`Tokens`], [`Blocks`], [`Bytes`], [`Replicas`], [`Gpus`] | counts | integer |
 //!
 //! The products that exist: rate × time = count, time ÷ time = ratio, cost × time (in hours) = money.
 
 mod count;
 mod fraction;
+mod load;
 mod money;
 mod queue;
 mod rate;
 mod time;
+mod token;
 
-pub use count::{Blocks, Gpus, Replicas, Tokens};
+pub use count::{Blocks, Bytes, Gpus, Replicas, Tokens};
 pub use fraction::{Fraction, FractionError};
+pub use load::{ReplicaLoad, RequestCount, Variation};
 pub use money::HourlyCost;
 pub use queue::QueueLength;
 pub use rate::{ParseRateError, RequestRate};
 pub use time::{ParseSecondsError, Seconds, Timestamp};
+pub use token::{MeanTokens, StepRate, TokenRate};
 
 /// A physical quantity over a finite, non-negative `f64`.
 ///

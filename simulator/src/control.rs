@@ -109,9 +109,10 @@ impl Scraper {
                 namespace: model.namespace.clone(),
                 demand: self.demand(now, idx),
                 variants: of_model.map(|variant| self.variant(now, fleet, variant)).collect(),
+                slo: None,
             });
         }
-        FleetObservation { models: observed }
+        FleetObservation { models: observed, ..FleetObservation::default() }
     }
 
     fn variant(&self, now: Timestamp, fleet: &Fleet, variant: usize) -> VariantObservation {
@@ -127,21 +128,20 @@ impl Scraper {
             };
             let kv_usage = visible.iter().map(|sample| sample.kv_usage).max();
             Some(ReplicaObservation {
-                replica: ReplicaId::numbered(&setup.variant, idx.0),
                 kv_usage: kv_usage.map_or(Signal::Missing, |value| Signal::seen(value, newest)),
                 waiting: max(|sample| sample.waiting),
                 running: max(|sample| sample.running),
+                ..ReplicaObservation::silent(ReplicaId::numbered(&setup.variant, idx.0))
             })
         });
         VariantObservation {
-            variant: setup.variant.clone(),
-            accelerator: setup.accelerator.clone(),
             gpus_per_replica: setup.gpus_per_replica,
             cost: setup.cost,
             bounds: setup.bounds,
             current: counts.current(),
             ready: counts.ready,
             replicas: replicas.collect(),
+            ..VariantObservation::new(setup.variant.clone(), setup.accelerator.clone())
         }
     }
 

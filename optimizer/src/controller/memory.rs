@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::analyzers::saturation::{Candidate, Underway};
 use crate::decision::{Direction, Reason};
 use crate::id::{Namespace, VariantId};
 use crate::observation::VariantObservation;
-use crate::saturation::{Candidate, Underway};
 use crate::units::{Replicas, Seconds, Timestamp};
 
 /// All that a [`Controller`](super::Controller) remembers.

@@ -1,7 +1,7 @@
 use super::*;
 use crate::observation::{Bounds, Demand, ModelObservation, ReplicaObservation, Signal};
 use crate::policy::DirectionPolicy;
-use crate::units::{Fraction, Gpus, HourlyCost, QueueLength, Replicas, Seconds};
+use crate::units::{Fraction, HourlyCost, QueueLength, Replicas, Seconds};
 
 const BUSY: f64 = 0.79;
 const IDLE: f64 = 0.01;
@@ -9,20 +9,17 @@ const IDLE: f64 = 0.01;
 /// `count` replicas that are ready and report a KV usage at `now`.
 fn variant(name: &str, now: Timestamp, count: u32, kv: f64) -> VariantObservation {
     let replica = |idx| ReplicaObservation {
-        replica: format!("{name}-{idx}").parse().unwrap(),
         kv_usage: Signal::seen(Fraction::new(kv), now),
         waiting: Signal::seen(QueueLength::ZERO, now),
-        running: Signal::Missing,
+        ..ReplicaObservation::silent(format!("{name}-{idx}").parse().unwrap())
     };
     VariantObservation {
-        variant: name.parse().unwrap(),
-        accelerator: "H100".parse().unwrap(),
-        gpus_per_replica: Gpus::new(1),
         cost: HourlyCost::new(1.0),
         bounds: Bounds { min: Replicas::ZERO, max: None },
         current: Replicas::new(count),
         ready: Replicas::new(count),
         replicas: (0..count).map(replica).collect(),
+        ..VariantObservation::new(name.parse().unwrap(), "H100".parse().unwrap())
     }
 }
 
@@ -32,6 +29,7 @@ fn model(name: &str, variants: Vec<VariantObservation>) -> ModelObservation {
         namespace: "chat".parse().unwrap(),
         demand: Demand::default(),
         variants,
+        slo: None,
     }
 }
 
@@ -48,7 +46,10 @@ fn at(seconds: f64) -> Timestamp {
 
 /// One step with one variant, as its desired count and the names of its reasons.
 fn step(controller: &mut Controller, now: Timestamp, variant: VariantObservation) -> (u32, String) {
-    let fleet = FleetObservation { models: vec![model("llama", vec![variant])] };
+    let fleet = FleetObservation {
+        models: vec![model("llama", vec![variant])],
+        ..FleetObservation::default()
+    };
     let decision = controller.step(now, &fleet);
     let reasons: Vec<_> = decision.variants[0].trail.iter().map(Reason::as_str).collect();
     (decision.variants[0].desired.get(), reasons.join(" "))
@@ -205,7 +206,8 @@ fn a_variant_that_is_listed_twice_counts_once() {
     let two = model("qwen", vec![small.clone()]);
     for models in [vec![one.clone(), two.clone()], vec![two, one]] {
         let mut controller = Controller::new(prompt()).unwrap();
-        let decision = controller.step(now, &FleetObservation { models });
+        let decision =
+            controller.step(now, &FleetObservation { models, ..FleetObservation::default() });
         assert_eq!(decision.variants.len(), 1);
         assert_eq!(decision.variants[0].model.as_str(), "llama");
         assert_eq!(decision.variants[0].current, small.current);
@@ -215,7 +217,9 @@ fn a_variant_that_is_listed_twice_counts_once() {
         model("llama", vec![variant("b", now, 1, IDLE)]),
         model("llama", vec![variant("a", now, 1, IDLE)]),
     ];
-    let decision = Controller::new(prompt()).unwrap().step(now, &FleetObservation { models });
+    let decision = Controller::new(prompt())
+        .unwrap()
+        .step(now, &FleetObservation { models, ..FleetObservation::default() });
     let seen = |v: &VariantDecision| matches!(v.trail[0], Reason::Observed { reporting: 2, .. });
     assert!(decision.variants.iter().all(seen), "{decision:?}");
 }

@@ -95,3 +95,8 @@ count! {
     /// GPUs.
     Gpus, u32
 }
+
+count! {
+    /// Bytes.
+    Bytes, u64
+}

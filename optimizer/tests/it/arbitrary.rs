@@ -7,7 +7,7 @@ use optimizer::observation::{
     VariantObservation,
 };
 use optimizer::policy::{DirectionPolicy, Policy, SaturationPolicy, ScalingPolicy};
-use optimizer::units::{Fraction, Gpus, HourlyCost, QueueLength, Replicas, Seconds, Timestamp};
+use optimizer::units::{Fraction, HourlyCost, QueueLength, Replicas, Seconds, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -85,7 +85,7 @@ fn replica(
 ) -> impl Strategy<Value = ReplicaObservation> {
     (0..100_u32, kv_usage, waiting).prop_map(|(number, kv_usage, waiting)| {
         let replica = id(&format!("replica-{number}"));
-        ReplicaObservation { replica, kv_usage, waiting, running: Signal::Missing }
+        ReplicaObservation { kv_usage, waiting, ..ReplicaObservation::silent(replica) }
     })
 }
 
@@ -118,14 +118,12 @@ fn variant(
     (bounds, counts, 1..4_u32).prop_map(move |(bounds, (ready, pending, replicas), cost)| {
         let count = |number| Replicas::new(u32::try_from(number).unwrap());
         VariantObservation {
-            variant: id(name),
-            accelerator: id("H100"),
-            gpus_per_replica: Gpus::new(1),
             cost: HourlyCost::new(f64::from(cost)),
             bounds,
             current: count(ready + pending),
             ready: count(ready),
             replicas,
+            ..VariantObservation::new(id(name), id("H100"))
         }
     })
 }
@@ -142,6 +140,7 @@ fn model(
         namespace: id(namespace),
         demand: Demand::default(),
         variants: variants.into_iter().flatten().collect(),
+        slo: None,
     })
 }
 
@@ -149,7 +148,10 @@ pub(crate) fn fleet() -> impl Strategy<Value = FleetObservation> {
     let chat = model("chat", "llama", ["a", "b", "c"]);
     let other = model("chat", "qwen", ["d", "e", "f"]);
     let same_names = model("code", "llama", ["a", "b", "c"]);
-    (chat, other, same_names).prop_map(|(a, b, c)| FleetObservation { models: vec![a, b, c] })
+    (chat, other, same_names).prop_map(|(a, b, c)| FleetObservation {
+        models: vec![a, b, c],
+        ..FleetObservation::default()
+    })
 }
 
 /// Steps in no order of time.

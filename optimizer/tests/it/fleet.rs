@@ -7,7 +7,7 @@ use optimizer::observation::{
     Bounds, Demand, FleetObservation, ModelObservation, ReplicaObservation, Signal,
     VariantObservation,
 };
-use optimizer::units::{Fraction, Gpus, HourlyCost, QueueLength, Replicas, Timestamp};
+use optimizer::units::{Fraction, HourlyCost, QueueLength, Replicas, Timestamp};
 
 pub(crate) fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
     text.parse().unwrap()
@@ -16,10 +16,9 @@ pub(crate) fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
 /// A replica with a KV usage and a queue that were sampled at `at`.
 pub(crate) fn replica(name: &str, at: Timestamp, kv: f64, queue: f64) -> ReplicaObservation {
     ReplicaObservation {
-        replica: id(name),
         kv_usage: Signal::seen(Fraction::new(kv), at),
         waiting: Signal::seen(QueueLength::new(queue), at),
-        running: Signal::Missing,
+        ..ReplicaObservation::silent(id(name))
     }
 }
 
@@ -37,14 +36,12 @@ pub(crate) fn variant(
         .collect();
     let current = Replicas::new(u32::try_from(replicas.len()).unwrap());
     VariantObservation {
-        variant: id(name),
-        accelerator: id("H100"),
-        gpus_per_replica: Gpus::new(1),
         cost: HourlyCost::new(cost),
         bounds: Bounds { min: Replicas::ZERO, max: None },
         current,
         ready: current,
         replicas,
+        ..VariantObservation::new(id(name), id("H100"))
     }
 }
 
@@ -55,6 +52,7 @@ pub(crate) fn fleet(variants: Vec<VariantObservation>) -> FleetObservation {
         namespace: id("namespace"),
         demand: Demand::default(),
         variants,
+        slo: None,
     };
-    FleetObservation { models: vec![model] }
+    FleetObservation { models: vec![model], ..FleetObservation::default() }
 }

@@ -3,12 +3,12 @@
 //!
 //! Where a row shows a defect, the row here holds the better answer, and says why.
 
+use optimizer::analyzers::saturation::{
+    Analysis, Candidate, ReplicaState, Spare, Underway, Verdict, analyze, targets,
+};
 use optimizer::controller::Controller;
 use optimizer::decision::{Action, Reason};
 use optimizer::policy::{DirectionPolicy, Policy, ScalingPolicy};
-use optimizer::saturation::{
-    Analysis, Candidate, ReplicaState, Spare, Underway, Verdict, analyze, targets,
-};
 use optimizer::units::{Replicas, Seconds, Timestamp};
 
 use crate::fleet::{fleet, id, variant};

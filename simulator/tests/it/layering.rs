@@ -57,8 +57,8 @@ fn a_question_to_the_optimizer_is_found() {
     );
     check(
         "engine/step_time.rs",
-        "fn f() { optimizer::saturation::analyze() }",
-        &["engine/step_time.rs uses optimizer::saturation::analyze"],
+        "fn f() { optimizer::analyzers::saturation::analyze() }",
+        &["engine/step_time.rs uses optimizer::analyzers::saturation::analyze"],
     );
     check("kernel.rs", "use optimizer::*;", &["kernel.rs uses optimizer::*"]);
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::observation::{Bounds, Signal};
 use crate::policy::Policy;
-use crate::units::{Gpus, HourlyCost, Replicas};
+use crate::units::{HourlyCost, Replicas};
 
 const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000_000);
 
@@ -27,21 +27,18 @@ impl S {
 
 fn analysis(replicas: &[(S, S)]) -> Analysis {
     let replica = |&(kv, queue): &(S, S)| ReplicaObservation {
-        replica: "replica".parse().unwrap(),
         kv_usage: kv.signal(Fraction::new),
         waiting: queue.signal(QueueLength::new),
-        running: Signal::Missing,
+        ..ReplicaObservation::silent("replica".parse().unwrap())
     };
     let count = Replicas::new(u32::try_from(replicas.len()).unwrap());
     let variant = VariantObservation {
-        variant: "variant".parse().unwrap(),
-        accelerator: "H100".parse().unwrap(),
-        gpus_per_replica: Gpus::new(1),
         cost: HourlyCost::new(1.0),
         bounds: Bounds { min: Replicas::ZERO, max: None },
         current: count,
         ready: count,
         replicas: replicas.iter().map(replica).collect(),
+        ..VariantObservation::new("variant".parse().unwrap(), "H100".parse().unwrap())
     };
     let policy = Policy::default();
     let (model, namespace) = ("m".parse().unwrap(), "n".parse().unwrap());

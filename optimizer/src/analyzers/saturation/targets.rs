@@ -193,26 +193,23 @@ impl Candidate<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analyzers::saturation::Spare;
     use crate::observation::{Bounds, ReplicaObservation, Signal};
-    use crate::saturation::Spare;
-    use crate::units::{Gpus, HourlyCost};
+    use crate::units::HourlyCost;
 
     fn variant(name: &str, cost: f64, count: u32) -> VariantObservation {
         let replica = ReplicaObservation {
-            replica: "replica".parse().unwrap(),
             kv_usage: Signal::Missing,
             waiting: Signal::Missing,
-            running: Signal::Missing,
+            ..ReplicaObservation::silent("replica".parse().unwrap())
         };
         VariantObservation {
-            variant: name.parse().unwrap(),
-            accelerator: "H100".parse().unwrap(),
-            gpus_per_replica: Gpus::new(1),
             cost: HourlyCost::new(cost),
             bounds: Bounds { min: Replicas::ZERO, max: None },
             current: Replicas::new(count),
             ready: Replicas::new(count),
             replicas: vec![replica; count as usize],
+            ..VariantObservation::new(name.parse().unwrap(), "H100".parse().unwrap())
         }
     }
 
