@@ -4,6 +4,7 @@
 //! are this struct. Every field has a default, an unknown field is an error, and what is written is
 //! kept: an explicit `0` or `false` is a value, not an absence.
 
+mod forecast;
 mod queueing;
 mod slo;
 mod throughput;
@@ -14,6 +15,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use forecast::ForecastPolicy;
 pub use queueing::QueueingPolicy;
 pub use slo::SloPolicy;
 pub use throughput::ThroughputPolicy;
@@ -37,6 +39,8 @@ pub struct Policy {
     pub queueing: QueueingPolicy,
     /// Settings of the slo analyzer.
     pub slo: SloPolicy,
+    /// How the arrival rate is forecast.
+    pub forecast: ForecastPolicy,
     /// How fast replica counts may move.
     pub scaling: ScalingPolicy,
     /// How old a signal may be.
