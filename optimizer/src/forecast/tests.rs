@@ -4,10 +4,13 @@ use super::*;
 
 const STEP: f64 = 15.0;
 
-/// A number between -1 and 1 that depends on the time alone, and looks as if it did not.
+/// A number between -1 and 1 that depends on the time alone, and looks as if it did not: splitmix64.
 fn noise(seconds: f64) -> f64 {
-    let mixed = seconds.to_bits().wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let mixed = (mixed ^ (mixed >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    let mut mixed = seconds.to_bits().wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    for factor in [0xBF58_476D_1CE4_E5B9, 0x94D0_49BB_1331_11EB] {
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(factor);
+    }
+    let mixed = mixed ^ (mixed >> 31);
     (mixed >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
 }
 
