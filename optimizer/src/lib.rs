@@ -15,8 +15,9 @@
 //! 5. [`decision`]: a replica count for each variant, with its trail of reasons.
 //! 6. [`forecast`]: what will be asked for.
 //! 7. [`assessment`] and [`analyzers`]: how much a model needs, in replicas.
-//! 8. [`solver`]: the cheapest replica counts that cover the needs, within the GPUs that there are.
-//! 9. [`controller`]: bounds, windows, cooldown and step limits around the analyzers' wishes.
+//! 8. [`vote`]: several analyzers' answers as one need.
+//! 9. [`solver`]: the cheapest replica counts that cover the needs, within the GPUs that there are.
+//! 10. [`controller`]: bounds, windows, cooldown and step limits around the analyzers' wishes.
 
 pub mod units;
 pub mod id;
@@ -29,6 +30,7 @@ pub mod decision;
 pub mod forecast;
 pub mod assessment;
 pub mod analyzers;
+pub mod vote;
 pub mod solver;
 pub mod controller;
 

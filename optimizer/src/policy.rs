@@ -9,6 +9,7 @@ mod queueing;
 mod slo;
 mod throughput;
 mod tokens;
+mod voting;
 
 use std::fmt;
 
@@ -20,15 +21,27 @@ pub use queueing::QueueingPolicy;
 pub use slo::SloPolicy;
 pub use throughput::ThroughputPolicy;
 pub use tokens::TokensPolicy;
+pub use voting::{HybridMode, PriorityOverride, VotingPolicy};
 
 use crate::id::{ModelId, Namespace};
-use crate::units::{Fraction, QueueLength, Replicas, Seconds};
+use crate::units::{Fraction, QueueLength, Replicas, Seconds, Weight};
 
 /// How the controller decides.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Policy {
+    /// The analyzers that vote: any may ask for more, and only together they let replicas go. When
+    /// all of them abstain, the saturation analyzer decides.
+    pub analyzers: Vec<AnalyzerName>,
+    /// When set, it chooses the analyzers and how they come to an answer, as the
+    /// workload-variant-autoscaler's switch of the same name was meant to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experimental_hybrid_optimization: Option<HybridMode>,
+    /// How analyzers come to one answer.
+    pub voting: VotingPolicy,
+    /// Models that weigh more or less than others when GPUs are short.
+    pub priorities: Vec<PriorityOverride>,
     /// When replicas count as saturated, and how much spare capacity to keep.
     pub saturation: SaturationPolicy,
     /// Settings of the tokens analyzer.
@@ -47,7 +60,45 @@ pub struct Policy {
     pub signals: Freshness,
 }
 
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            analyzers: vec![AnalyzerName::Saturation],
+            experimental_hybrid_optimization: None,
+            voting: VotingPolicy::default(),
+            priorities: Vec::new(),
+            saturation: SaturationPolicy::default(),
+            tokens: TokensPolicy::default(),
+            throughput: ThroughputPolicy::default(),
+            queueing: QueueingPolicy::default(),
+            slo: SloPolicy::default(),
+            forecast: ForecastPolicy::default(),
+            scaling: ScalingPolicy::default(),
+            signals: Freshness::default(),
+        }
+    }
+}
+
 impl Policy {
+    /// The analyzers that are asked, in the order of [`AnalyzerName`], each once.
+    #[must_use]
+    pub fn enabled(&self) -> Vec<AnalyzerName> {
+        let mut names = match self.experimental_hybrid_optimization {
+            Some(mode) => mode.analyzers().to_vec(),
+            None => self.analyzers.clone(),
+        };
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// What a model weighs when GPUs are short.
+    #[must_use]
+    pub fn priority(&self, model: &ModelId, namespace: &Namespace) -> Weight {
+        let of = |other: &&PriorityOverride| other.model == *model && other.namespace == *namespace;
+        self.priorities.iter().find(of).map_or(Weight::new(1.0), |found| found.priority)
+    }
+
     /// Checks what the types cannot, and reports every problem.
     ///
     /// # Errors
@@ -254,21 +305,17 @@ pub struct ScalingPolicy {
 
 impl Default for ScalingPolicy {
     fn default() -> Self {
-        let once = DirectionPolicy {
-            stabilization_window: Seconds::ZERO,
-            cooldown: Seconds::ZERO,
-            max_step: Replicas::new(1),
-        };
+        let free = DirectionPolicy::default();
         Self {
-            up: once,
-            down: DirectionPolicy { stabilization_window: Seconds::from_minutes(5.0), ..once },
+            up: free,
+            down: DirectionPolicy { stabilization_window: Seconds::from_minutes(5.0), ..free },
             transition_timeout: Seconds::from_minutes(10.0),
         }
     }
 }
 
 /// Limits in one direction. A field that is left out takes the value that
-/// [`DirectionPolicy::default`] gives, which holds nothing back but the step.
+/// [`DirectionPolicy::default`] gives, which holds nothing back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -278,17 +325,15 @@ pub struct DirectionPolicy {
     pub stabilization_window: Seconds,
     /// The least time between two moves of one variant in this direction.
     pub cooldown: Seconds,
-    /// The most replicas that one decision may move; 0 forbids moves in this direction.
-    pub max_step: Replicas,
+    /// The most replicas that one decision may move; 0 forbids moves in this direction, and without
+    /// it there is no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_step: Option<Replicas>,
 }
 
 impl Default for DirectionPolicy {
     fn default() -> Self {
-        Self {
-            stabilization_window: Seconds::ZERO,
-            cooldown: Seconds::ZERO,
-            max_step: Replicas::new(1),
-        }
+        Self { stabilization_window: Seconds::ZERO, cooldown: Seconds::ZERO, max_step: None }
     }
 }
 
@@ -362,7 +407,7 @@ mod tests {
         assert_eq!(of("m").kv_cache, Fraction::new(0.80));
         assert_eq!(of("other").kv_spare, Fraction::new(0.10));
         assert_eq!(of("other").queue_spare, QueueLength::ZERO);
-        assert_eq!(read.scaling.down.max_step, Replicas::ZERO);
+        assert_eq!(read.scaling.down.max_step, Some(Replicas::ZERO));
         assert_eq!(read.scaling.down.stabilization_window, Seconds::ZERO);
         assert_eq!(read.scaling.up, ScalingPolicy::default().up);
     }

@@ -14,6 +14,7 @@
 //! | [`MeanTokens`], [`TokenRate`], [`StepRate`] | a mean length; tokens, steps per second | number |
 //! | [`RequestCount`], [`ReplicaLoad`] | requests, a load in replicas; not whole | number |
 //! | [`Variation`] | deviation over mean, or a ratio of variances | number |
+//! | [`Weight`] | what something counts among others | number |
 //! | [`Tokens`], [`Blocks`], [`Bytes`], [`Replicas`], [`Gpus`] | counts | integer |
 //!
 //! The products that exist: rate × time = count, time ÷ time = ratio, cost × time (in hours) = money.
@@ -29,7 +30,7 @@ mod token;
 
 pub use count::{Blocks, Bytes, Gpus, Replicas, Tokens};
 pub use fraction::{Fraction, FractionError};
-pub use load::{ReplicaLoad, RequestCount, Variation};
+pub use load::{ReplicaLoad, RequestCount, Variation, Weight};
 pub use money::HourlyCost;
 pub use queue::QueueLength;
 pub use rate::{ParseRateError, RequestRate};

@@ -79,7 +79,7 @@ impl Way<'_> {
     }
 
     fn limit_step(&self, wanted: Replicas, trail: &mut Vec<Reason>) -> Replicas {
-        let DirectionPolicy { max_step, .. } = *self.limits;
+        let Some(max_step) = self.limits.max_step else { return wanted };
         let direction = self.direction;
         let limited = match direction {
             Direction::Up => wanted.min(self.start + max_step),

@@ -126,7 +126,7 @@ fn cooldown_counts_from_the_last_move_in_the_same_direction() {
 #[test]
 fn a_step_of_zero_forbids_a_direction() {
     let mut policy = prompt();
-    policy.scaling.down.max_step = Replicas::ZERO;
+    policy.scaling.down.max_step = Some(Replicas::ZERO);
     check(policy, &[(0.0, 3, IDLE, 3, "step-limited"), (30.0, 3, BUSY, 4, "cheapest-to-grow")]);
 }
 
@@ -134,7 +134,7 @@ fn a_step_of_zero_forbids_a_direction() {
 fn bounds_hold_at_once_whatever_the_windows_say() {
     let mut policy = Policy::default();
     policy.scaling.up = policy.scaling.down;
-    policy.scaling.up.max_step = Replicas::ZERO;
+    policy.scaling.up.max_step = Some(Replicas::ZERO);
     for (count, min, max, desired, reason) in [
         (0, 2, None, 2, "nothing-reported at-minimum"),
         (5, 0, Some(1), 1, "observed removal-safe at-maximum"),

@@ -26,6 +26,13 @@ quantity! {
 
 written_as_number!(Variation, "a variation, a number that is not negative", None);
 
+quantity! {
+    /// What something counts among others; the ordinary weight is 1.
+    Weight, "parts"
+}
+
+written_as_number!(Weight, "a weight, a number that is not negative", None);
+
 impl ReplicaLoad {
     /// How far above a whole number a load may be and still count as that number: rounding.
     const WHOLE: f64 = 1e-9;
@@ -52,6 +59,12 @@ impl fmt::Display for RequestCount {
 impl fmt::Display for ReplicaLoad {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.2}", self.0)
+    }
+}
+
+impl fmt::Display for Weight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 
