@@ -9,10 +9,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::decision::Reason;
 use crate::id::VariantId;
 use crate::observation::Role;
 use crate::policy::AnalyzerName;
+pub use crate::reason::Abstention;
+
+use crate::reason::Reason;
 use crate::units::{Fraction, ReplicaLoad, Replicas, Seconds};
 
 /// One analyzer's answer for one model.
@@ -35,20 +37,6 @@ pub enum Verdict {
     Speaks(Judgment),
     /// It has not: it asks for nothing and forbids nothing.
     Abstains(Abstention),
-}
-
-/// Why an analyzer says nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Abstention {
-    /// It has not seen enough yet.
-    NotReady,
-    /// Signals that it cannot do without are missing.
-    SignalsMissing,
-    /// Nobody told it what it needs to know, such as a latency target.
-    NotConfigured,
-    /// It saw enough, and its model does not fit.
-    Unreliable,
 }
 
 /// What an analyzer says when it speaks.

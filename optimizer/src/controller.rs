@@ -139,8 +139,8 @@ impl Controller {
         for ((namespace, model), observed) in by_model(observation) {
             variants.extend(self.decide(now, namespace, model, &observed));
         }
-        self.memory.forget(now, self.policy.signals.missing_after);
-        Decision { at: now, variants }
+        self.memory.forget(now, &self.policy.signals);
+        Decision { at: now, variants, appraisals: Vec::new() }
     }
 
     /// Decides for the variants of one model, in their order.
@@ -180,6 +180,8 @@ impl Controller {
                 namespace: namespace.clone(),
                 model: model.clone(),
                 variant: observed.variant.clone(),
+                role: observed.role,
+                margins: None,
                 current: observed.current,
                 desired,
                 action: Action::between(observed.current, desired),

@@ -1,14 +1,17 @@
 //! What the controller decided, and why.
 
-mod reason;
-
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-pub use reason::{QueueingReason, Reason, SloReason, ThroughputReason, TokensReason};
+pub use crate::reason::{
+    Abstention, Action, Direction, QueueingReason, Reason, SloReason, ThroughputReason,
+    TokensReason, Veto, VoteReason,
+};
 
+use crate::assessment::Assessment;
+use crate::forecast::Outlook;
 use crate::id::{ModelId, Namespace, VariantId};
+use crate::observation::Role;
+use crate::policy::AnalyzerName;
 use crate::units::{Replicas, Timestamp};
 
 /// The outcome of one step: a replica count for every variant that was observed, sorted by
@@ -19,6 +22,10 @@ pub struct Decision {
     pub at: Timestamp,
     /// One entry for each variant.
     pub variants: Vec<VariantDecision>,
+    /// What the analyzers said, one entry for each model, sorted by namespace and model. A model
+    /// that only the saturation analyzer judges has none: the trails of its variants say it all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub appraisals: Vec<Appraisal>,
 }
 
 impl Decision {
@@ -26,6 +33,20 @@ impl Decision {
     pub fn changes(&self) -> impl Iterator<Item = &VariantDecision> {
         self.variants.iter().filter(|variant| variant.action != Action::NoChange)
     }
+}
+
+/// What the analyzers said about one model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Appraisal {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The model.
+    pub model: ModelId,
+    /// The arrival rate that is expected.
+    pub outlook: Outlook,
+    /// One for each analyzer that was asked.
+    pub assessments: Vec<Assessment>,
 }
 
 /// The replica count of one variant.
@@ -38,12 +59,18 @@ pub struct VariantDecision {
     pub model: ModelId,
     /// The variant.
     pub variant: VariantId,
+    /// The part of a request that it serves.
+    #[serde(default)]
+    pub role: Role,
     /// Replicas that exist.
     pub current: Replicas,
     /// Replicas that should exist.
     pub desired: Replicas,
     /// `desired` against `current`.
     pub action: Action,
+    /// What would have had to be different for another count; `None` where no analyzer gave a load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub margins: Option<Margins>,
     /// From what was seen to the number, in the order in which the rules applied.
     pub trail: Vec<Reason>,
 }
@@ -55,61 +82,18 @@ impl VariantDecision {
     }
 }
 
-/// What a decision does to a replica count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Action {
-    /// More replicas.
-    ScaleUp,
-    /// Fewer replicas.
-    ScaleDown,
-    /// As many as there are.
-    NoChange,
-}
-
-impl Action {
-    /// The action that leads from `current` to `desired`.
-    #[must_use]
-    pub fn between(current: Replicas, desired: Replicas) -> Self {
-        match desired.cmp(&current) {
-            std::cmp::Ordering::Greater => Self::ScaleUp,
-            std::cmp::Ordering::Less => Self::ScaleDown,
-            std::cmp::Ordering::Equal => Self::NoChange,
-        }
-    }
-
-    /// The name for logs, labels and files.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ScaleUp => "scale-up",
-            Self::ScaleDown => "scale-down",
-            Self::NoChange => "no-change",
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-/// A direction in which a replica count may move.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Direction {
-    /// More replicas.
-    Up,
-    /// Fewer replicas.
-    Down,
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Up => "up",
-            Self::Down => "down",
-        })
-    }
+/// How much the load could change before the variant's count would.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Margins {
+    /// With more than this many times the load, the role would need a replica more; `None` without
+    /// load.
+    pub grows_above: Option<f64>,
+    /// The analyzer that would ask for it.
+    pub grows_by: AnalyzerName,
+    /// With less than this many times the load, a replica of the variant could go; `None` when it
+    /// has none.
+    pub shrinks_below: Option<f64>,
+    /// The last analyzer to let it go.
+    pub shrinks_by: AnalyzerName,
 }

@@ -12,12 +12,12 @@
 //! 2. [`slo`] and [`policy`]: what users are promised, and the thresholds that one may tune.
 //! 3. [`step_time`] and [`queueing`]: what one replica can do, as far as a formula tells.
 //! 4. [`observation`]: what is known, with the age of each signal.
-//! 5. [`decision`]: a replica count for each variant, with its trail of reasons.
-//! 6. [`forecast`]: what will be asked for.
-//! 7. [`assessment`] and [`analyzers`]: how much a model needs, in replicas.
-//! 8. [`vote`]: several analyzers' answers as one need.
-//! 9. [`solver`]: the cheapest replica counts that cover the needs, within the GPUs that there are.
-//! 10. [`controller`]: bounds, windows, cooldown and step limits around the analyzers' wishes.
+//! 5. [`reason`] and [`forecast`]: why, and what will be asked for.
+//! 6. [`assessment`] and [`decision`]: what an analyzer says, in replicas; what the controller
+//!    decides, a replica count for each variant with its trail.
+//! 7. [`analyzers`] and [`vote`]: how much a model needs, by each of them and by all together.
+//! 8. [`solver`]: the cheapest replica counts that cover the needs, within the GPUs that there are.
+//! 9. [`controller`]: bounds, windows, cooldown and step limits around all that.
 
 pub mod units;
 pub mod id;
@@ -26,9 +26,10 @@ pub mod policy;
 pub mod step_time;
 pub mod queueing;
 pub mod observation;
-pub mod decision;
+pub mod reason;
 pub mod forecast;
 pub mod assessment;
+pub mod decision;
 pub mod analyzers;
 pub mod vote;
 pub mod solver;

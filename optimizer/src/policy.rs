@@ -346,11 +346,17 @@ pub struct Freshness {
     pub stale_after: Seconds,
     /// Older signals are missing.
     pub missing_after: Seconds,
+    /// What was learned of a model that has not been seen for this long is dropped.
+    pub forget_after: Seconds,
 }
 
 impl Default for Freshness {
     fn default() -> Self {
-        Self { stale_after: Seconds::from_minutes(1.0), missing_after: Seconds::from_minutes(5.0) }
+        Self {
+            stale_after: Seconds::from_minutes(1.0),
+            missing_after: Seconds::from_minutes(5.0),
+            forget_after: Seconds::from_minutes(7.0 * 24.0 * 60.0),
+        }
     }
 }
 

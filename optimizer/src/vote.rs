@@ -13,11 +13,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::assessment::{Assessment, Load, RoleNeed};
-use crate::decision::Action;
 use crate::id::VariantId;
 use crate::observation::Role;
 use crate::policy::{AnalyzerName, Freshness, VotingPolicy};
-use crate::units::{Fraction, ReplicaLoad, Replicas, Seconds};
+use crate::reason::{Action, Veto};
+use crate::units::{ReplicaLoad, Replicas};
 
 /// What the analyzers together say about one role of a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,33 +42,6 @@ pub struct Need {
     pub required: Vec<f64>,
     /// The same for what has to be kept.
     pub kept: Vec<f64>,
-}
-
-/// Why no replica may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "veto", rename_all = "kebab-case")]
-pub enum Veto {
-    /// No analyzer has anything to say.
-    NobodySpeaks,
-    /// An analyzer is not sure enough.
-    Unsure {
-        /// Which.
-        analyzer: AnalyzerName,
-        /// How sure it is.
-        confidence: Fraction,
-    },
-    /// An analyzer's signals are stale.
-    Stale {
-        /// Which.
-        analyzer: AnalyzerName,
-        /// How old they are.
-        age: Seconds,
-    },
-    /// An analyzer does not know what any variant of the role can do.
-    CapacityUnknown {
-        /// Which.
-        analyzer: AnalyzerName,
-    },
 }
 
 /// Counts the votes on one model, by role in the order of [`Role`].

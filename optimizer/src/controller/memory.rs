@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::analyzers::saturation::{Candidate, Underway};
+use crate::analyzers::{queueing, slo, throughput, tokens};
 use crate::decision::{Direction, Reason};
-use crate::id::{Namespace, VariantId};
+use crate::forecast::Forecaster;
+use crate::id::{ModelId, Namespace, VariantId};
 use crate::observation::VariantObservation;
+use crate::policy::Freshness;
 use crate::units::{Replicas, Seconds, Timestamp};
 
 /// All that a [`Controller`](super::Controller) remembers.
@@ -15,17 +18,19 @@ use crate::units::{Replicas, Seconds, Timestamp};
 /// It serializes, and a controller that is [restored](super::Controller::restore) from it decides
 /// as the original would have. Its size is bounded: a variant that is no longer observed is
 /// forgotten after `missingAfter`, and of a variant's targets only those inside the stabilization
-/// windows are kept.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// windows are kept. What was learned of a model stays longer, for `forgetAfter`: an hour without
+/// traffic does not change what its replicas can do.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Memory {
-    namespaces: BTreeMap<Namespace, BTreeMap<VariantId, VariantMemory>>,
+    variants: BTreeMap<Namespace, BTreeMap<VariantId, VariantMemory>>,
+    models: BTreeMap<Namespace, BTreeMap<ModelId, ModelMemory>>,
 }
 
 impl Memory {
     /// The number of variants that it covers.
     pub fn len(&self) -> usize {
-        self.namespaces.values().map(BTreeMap::len).sum()
+        self.variants.values().map(BTreeMap::len).sum()
     }
 
     /// Whether it covers none.
@@ -40,26 +45,62 @@ impl Memory {
         variant: &VariantObservation,
         now: Timestamp,
     ) -> &mut VariantMemory {
-        let variants = self.namespaces.entry(namespace.clone()).or_default();
+        let variants = self.variants.entry(namespace.clone()).or_default();
         let first_sight = || VariantMemory::new(now, variant.current);
         variants.entry(variant.variant.clone()).or_insert_with(first_sight)
+    }
+
+    /// What was learned of a model.
+    pub(super) fn model(
+        &mut self,
+        namespace: &Namespace,
+        model: &ModelId,
+        now: Timestamp,
+    ) -> &mut ModelMemory {
+        let models = self.models.entry(namespace.clone()).or_default();
+        let memory = models.entry(model.clone()).or_default();
+        memory.observed = now;
+        memory
     }
 
     /// Makes `now` the latest time that is remembered. A clock that was set back would otherwise
     /// leave cooldowns and windows that end in a far future.
     pub(super) fn rewind(&mut self, now: Timestamp) {
-        for variant in self.namespaces.values_mut().flat_map(BTreeMap::values_mut) {
+        for variant in self.variants.values_mut().flat_map(BTreeMap::values_mut) {
             variant.times().for_each(|time| *time = (*time).min(now));
+        }
+        for model in self.models.values_mut().flat_map(BTreeMap::values_mut) {
+            model.observed = model.observed.min(now);
+            model.forecaster.rewind(now);
         }
     }
 
-    /// Drops the variants that were last observed longer than `after` ago.
-    pub(super) fn forget(&mut self, now: Timestamp, after: Seconds) {
-        for variants in self.namespaces.values_mut() {
-            variants.retain(|_, variant| now.since(variant.observed) <= after);
+    /// Drops the variants and models that were last observed too long ago.
+    pub(super) fn forget(&mut self, now: Timestamp, freshness: &Freshness) {
+        for variants in self.variants.values_mut() {
+            variants.retain(|_, variant| now.since(variant.observed) <= freshness.missing_after);
         }
-        self.namespaces.retain(|_, variants| !variants.is_empty());
+        self.variants.retain(|_, variants| !variants.is_empty());
+        for models in self.models.values_mut() {
+            models.retain(|_, model| now.since(model.observed) <= freshness.forget_after);
+        }
+        self.models.retain(|_, models| !models.is_empty());
     }
+}
+
+/// What was learned of one model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct ModelMemory {
+    /// When it was last observed.
+    observed: Timestamp,
+    /// Its arrival rate.
+    pub(super) forecaster: Forecaster,
+    /// What each analyzer knows.
+    pub(super) tokens: tokens::State,
+    pub(super) throughput: throughput::State,
+    pub(super) queueing: queueing::State,
+    pub(super) slo: slo::State,
 }
 
 /// What is remembered of one variant.

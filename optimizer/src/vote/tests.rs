@@ -1,6 +1,7 @@
 use super::*;
 use crate::assessment::{Abstention, Judgment, VariantNeed, Verdict};
-use crate::decision::Reason;
+use crate::reason::Reason;
+use crate::units::{Fraction, Seconds};
 
 fn names(names: &[&str]) -> Vec<VariantId> {
     names.iter().map(|name| name.parse().unwrap()).collect()

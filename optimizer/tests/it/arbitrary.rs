@@ -24,8 +24,9 @@ fn span() -> impl Strategy<Value = Seconds> {
 }
 
 fn direction() -> impl Strategy<Value = DirectionPolicy> {
-    (span(), span(), 0..3_u32).prop_map(|(stabilization_window, cooldown, max_step)| {
-        DirectionPolicy { stabilization_window, cooldown, max_step: Replicas::new(max_step) }
+    let max_step = proptest::option::of((0..3_u32).prop_map(Replicas::new));
+    (span(), span(), max_step).prop_map(|(stabilization_window, cooldown, max_step)| {
+        DirectionPolicy { stabilization_window, cooldown, max_step }
     })
 }
 
@@ -48,7 +49,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     )
 }
 
-/// A policy that holds nothing back but the step.
+/// A policy that holds nothing back.
 pub(crate) fn prompt() -> Policy {
     let down = DirectionPolicy::default();
     let scaling = ScalingPolicy { down, ..ScalingPolicy::default() };

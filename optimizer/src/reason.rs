@@ -1,9 +1,10 @@
-//! Why: one link of the trail from signals to a replica count.
+//! Why: the links of the trail from signals to a replica count.
 
 mod queueing;
 mod slo;
 mod throughput;
 mod tokens;
+mod vote;
 
 use std::fmt;
 
@@ -13,11 +14,70 @@ pub use queueing::QueueingReason;
 pub use slo::SloReason;
 pub use throughput::ThroughputReason;
 pub use tokens::TokensReason;
+pub use vote::{Abstention, Veto, VoteReason};
 
-use super::{Action, Direction};
 use crate::id::VariantId;
 use crate::observation::Bounds;
 use crate::units::{Fraction, HourlyCost, QueueLength, Replicas, Seconds};
+
+/// What a decision does to a replica count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// More replicas.
+    ScaleUp,
+    /// Fewer replicas.
+    ScaleDown,
+    /// As many as there are.
+    NoChange,
+}
+
+impl Action {
+    /// The action that leads from `current` to `desired`.
+    #[must_use]
+    pub fn between(current: Replicas, desired: Replicas) -> Self {
+        match desired.cmp(&current) {
+            std::cmp::Ordering::Greater => Self::ScaleUp,
+            std::cmp::Ordering::Less => Self::ScaleDown,
+            std::cmp::Ordering::Equal => Self::NoChange,
+        }
+    }
+
+    /// The name for logs, labels and files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ScaleUp => "scale-up",
+            Self::ScaleDown => "scale-down",
+            Self::NoChange => "no-change",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A direction in which a replica count may move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Direction {
+    /// More replicas.
+    Up,
+    /// Fewer replicas.
+    Down,
+}
+
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        })
+    }
+}
 
 /// One link of the trail from signals to a replica count.
 ///
@@ -114,6 +174,10 @@ pub enum Reason {
     Queueing(QueueingReason),
     /// Of the slo analyzer.
     Slo(SloReason),
+
+    // What their votes came to.
+    /// See there.
+    Vote(VoteReason),
 
     // Which variant moves.
     /// The cheapest variant that can grow.
@@ -223,6 +287,7 @@ impl Reason {
             Self::Throughput(reason) => reason.as_str(),
             Self::Queueing(reason) => reason.as_str(),
             Self::Slo(reason) => reason.as_str(),
+            Self::Vote(reason) => reason.as_str(),
             Self::CheapestToGrow { .. } => "cheapest-to-grow",
             Self::DearestToShrink { .. } => "dearest-to-shrink",
             Self::OtherVariantMoves { .. } => "other-variant-moves",
@@ -290,6 +355,7 @@ impl fmt::Display for Reason {
             Self::Throughput(reason) => reason.fmt(f),
             Self::Queueing(reason) => reason.fmt(f),
             Self::Slo(reason) => reason.fmt(f),
+            Self::Vote(reason) => reason.fmt(f),
             Self::CheapestToGrow { cost } => write!(f, "cheapest variant that can grow ({cost})"),
             Self::DearestToShrink { cost } => write!(f, "dearest variant that can shrink ({cost})"),
             Self::OtherVariantMoves { variant } => write!(f, "{variant} moves instead"),
