@@ -61,21 +61,22 @@
 //! # }
 //! ```
 
+mod census;
+mod draft;
 mod memory;
 mod pace;
-
-use std::collections::BTreeMap;
+mod plan;
 
 use thiserror::Error;
 
+use draft::Draft;
 pub use memory::Memory;
+use plan::{Plan, Supply};
 
-use crate::analyzers::saturation::{Candidate, analyze, targets};
-use crate::decision::{Action, Decision, Reason, VariantDecision};
-use crate::id::{ModelId, Namespace};
-use crate::observation::{FleetObservation, VariantObservation};
+use crate::decision::{Action, Decision, VariantDecision};
+use crate::observation::FleetObservation;
 use crate::policy::{Policy, PolicyProblem};
-use crate::units::Timestamp;
+use crate::units::{Timestamp, Weight};
 
 /// Decides, step by step, how many replicas each variant should have.
 ///
@@ -134,91 +135,67 @@ impl Controller {
     /// by name, and there the cheapest of its entries, of those the smallest. A time before the
     /// last step's is the new present, and what was remembered from after it counts as present too.
     pub fn step(&mut self, now: Timestamp, observation: &FleetObservation) -> Decision {
-        self.memory.rewind(now);
-        let mut variants = Vec::new();
-        for ((namespace, model), observed) in by_model(observation) {
-            variants.extend(self.decide(now, namespace, model, &observed));
-        }
-        self.memory.forget(now, &self.policy.signals);
-        Decision { at: now, variants, appraisals: Vec::new() }
-    }
-
-    /// Decides for the variants of one model, in their order.
-    fn decide(
-        &mut self,
-        now: Timestamp,
-        namespace: &Namespace,
-        model: &ModelId,
-        variants: &[&VariantObservation],
-    ) -> Vec<VariantDecision> {
-        let Policy { saturation, scaling, signals, .. } = &self.policy;
-        let thresholds = saturation.thresholds(model, namespace);
-        let analysis = analyze(now, variants.iter().copied(), &thresholds, signals);
-
-        let (candidates, recalls): (Vec<Candidate<'_>>, Vec<Option<Reason>>) = variants
+        let Self { policy, memory } = self;
+        memory.rewind(now);
+        let models = census::models(observation);
+        let drafts: Vec<Draft<'_>> =
+            models.into_iter().map(|model| Draft::new(now, model, policy, memory)).collect();
+        let priorities: Vec<Weight> = drafts
             .iter()
-            .map(|variant| {
-                let memory = self.memory.of(namespace, variant, now);
-                memory.candidate(now, variant, scaling.transition_timeout)
-            })
-            .unzip();
+            .map(|draft| policy.priority(draft.of.model, draft.of.namespace))
+            .collect();
+        let plans = plan::plan(&drafts, &Supply::default(), &priorities);
 
-        let targets = targets(&analysis, &candidates);
-        let mut decisions = Vec::with_capacity(variants.len());
-        for ((candidate, recall), target) in candidates.iter().zip(recalls).zip(targets) {
-            let observed = candidate.observed;
-            let mut trail = analysis.reasons.clone();
-            trail.extend(recall);
-            trail.extend(target.reasons);
-
-            let memory = self.memory.of(namespace, observed, now);
-            let (start, wanted) = (target.start, target.replicas);
-            let desired = pace::pace(now, start, wanted, memory, scaling, &mut trail);
-            memory.decide(now, candidate, desired);
-
-            decisions.push(VariantDecision {
-                namespace: namespace.clone(),
-                model: model.clone(),
-                variant: observed.variant.clone(),
-                role: observed.role,
-                margins: None,
-                current: observed.current,
-                desired,
-                action: Action::between(observed.current, desired),
-                trail,
-            });
+        let mut variants = Vec::new();
+        let mut appraisals = Vec::new();
+        for (draft, plans) in drafts.into_iter().zip(plans) {
+            variants.extend(decide(now, &draft, plans, policy, memory));
+            appraisals.extend(draft.appraisal);
         }
-        decisions
+        memory.forget(now, &policy.signals);
+        Decision { at: now, variants, appraisals }
     }
+}
+
+/// What becomes of a model's plans, in the pace that the policy allows.
+fn decide(
+    now: Timestamp,
+    draft: &Draft<'_>,
+    plans: Vec<Plan>,
+    policy: &Policy,
+    memory: &mut Memory,
+) -> Vec<VariantDecision> {
+    let mut decisions = Vec::with_capacity(plans.len());
+    let candidates = draft.candidates.iter().zip(&draft.recalls);
+    for ((candidate, recall), plan) in candidates.zip(plans) {
+        let observed = candidate.observed;
+        let mut trail = draft.preamble(observed.role);
+        trail.extend(recall.clone());
+        trail.extend(plan.reasons);
+
+        let memory = memory.of(draft.of.namespace, observed, now);
+        let desired = pace::pace(now, plan.start, plan.target, memory, &policy.scaling, &mut trail);
+        memory.decide(now, candidate, desired);
+
+        decisions.push(VariantDecision {
+            namespace: draft.of.namespace.clone(),
+            model: draft.of.model.clone(),
+            variant: observed.variant.clone(),
+            role: observed.role,
+            current: observed.current,
+            desired,
+            action: Action::between(observed.current, desired),
+            margins: plan.margins,
+            trail,
+        });
+    }
+    decisions
 }
 
 /// The policy breaks its rules.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("the policy is not valid: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
 pub struct InvalidPolicy(pub Vec<PolicyProblem>);
-
-/// The variants of each model, sorted by name; models sorted by namespace and name.
-fn by_model(
-    observation: &FleetObservation,
-) -> BTreeMap<(&Namespace, &ModelId), Vec<&VariantObservation>> {
-    let mut all: Vec<_> = observation
-        .models
-        .iter()
-        .flat_map(|m| m.variants.iter().map(|variant| (&m.namespace, variant, &m.model)))
-        .collect();
-    all.sort_by_key(|&(namespace, variant, model)| {
-        let VariantObservation { cost, current, ready, bounds, replicas, .. } = variant;
-        let size = (current, ready, bounds.min, bounds.max, replicas.len());
-        (namespace, &variant.variant, model, cost, size)
-    });
-    all.dedup_by_key(|(namespace, variant, _)| (*namespace, &variant.variant));
-
-    let mut models = BTreeMap::<_, Vec<_>>::new();
-    for (namespace, variant, model) in all {
-        models.entry((namespace, model)).or_default().push(variant);
-    }
-    models
-}
 
 #[cfg(test)]
 mod tests;

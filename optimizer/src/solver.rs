@@ -6,3 +6,5 @@
 mod problem;
 
 pub use problem::{Allocation, Budget, Group, GroupOption, PoolIdx, Problem};
+mod moves;
+pub use moves::{grow, shrink};

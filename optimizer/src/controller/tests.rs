@@ -1,5 +1,8 @@
 use super::*;
-use crate::observation::{Bounds, Demand, ModelObservation, ReplicaObservation, Signal};
+use crate::decision::Reason;
+use crate::observation::{
+    Bounds, Demand, ModelObservation, ReplicaObservation, Signal, VariantObservation,
+};
 use crate::policy::DirectionPolicy;
 use crate::units::{Fraction, HourlyCost, QueueLength, Replicas, Seconds};
 

@@ -28,6 +28,15 @@ impl<T: Copy> Signal<T> {
         Self::Seen { value, at }
     }
 
+    /// The value, however old.
+    #[must_use]
+    pub const fn last(&self) -> Option<T> {
+        match *self {
+            Self::Missing => None,
+            Self::Seen { value, .. } => Some(value),
+        }
+    }
+
     /// What the signal is worth at `now`.
     #[must_use]
     pub fn read(&self, now: Timestamp, freshness: &Freshness) -> Reading<T> {

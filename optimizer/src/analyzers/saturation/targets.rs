@@ -114,7 +114,7 @@ fn silence<'a, 'b: 'a>(silent: impl Iterator<Item = &'a Candidate<'b>>) -> Optio
 
 impl Candidate<'_> {
     fn target(&self, verdict: Verdict, movement: &Movement<'_>) -> Target {
-        let start = self.underway.map_or(self.allowed(), |underway| underway.desired);
+        let start = self.start();
         let stay = |reason: Option<Reason>| Target {
             start,
             replicas: start,
@@ -144,6 +144,11 @@ impl Candidate<'_> {
                 Target { start, replicas, reasons: vec![reason] }
             }
         }
+    }
+
+    /// Where the variant starts: the decision under way, or the current count inside its bounds.
+    pub(crate) fn start(&self) -> Replicas {
+        self.underway.map_or(self.allowed(), |underway| underway.desired)
     }
 
     /// Why the analyzer has no say: a decision is under way, or the count is out of bounds.
