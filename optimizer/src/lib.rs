@@ -18,6 +18,7 @@
 //! 7. [`analyzers`] and [`vote`]: how much a model needs, by each of them and by all together.
 //! 8. [`solver`]: the cheapest replica counts that cover the needs, within the GPUs that there are.
 //! 9. [`controller`]: bounds, windows, cooldown and step limits around all that.
+//! 10. [`explain`]: why a count is what it is, and what would have changed it.
 
 pub mod units;
 pub mod id;
@@ -34,6 +35,7 @@ pub mod analyzers;
 pub mod vote;
 pub mod solver;
 pub mod controller;
+pub mod explain;
 
 pub use controller::Controller;
 pub use decision::{Action, Decision, Reason, VariantDecision};
