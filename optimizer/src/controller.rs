@@ -140,10 +140,8 @@ impl Controller {
         let models = census::models(observation);
         let drafts: Vec<Draft<'_>> =
             models.into_iter().map(|model| Draft::new(now, model, policy, memory)).collect();
-        let priorities: Vec<Weight> = drafts
-            .iter()
-            .map(|draft| policy.priority(draft.of.model, draft.of.namespace))
-            .collect();
+        let priorities: Vec<Weight> =
+            drafts.iter().map(|draft| policy.priority(draft.of.name, draft.of.namespace)).collect();
         let plans = plan::plan(&drafts, &Supply::default(), &priorities);
 
         let mut variants = Vec::new();
@@ -179,7 +177,7 @@ fn decide(
 
         decisions.push(VariantDecision {
             namespace: draft.of.namespace.clone(),
-            model: draft.of.model.clone(),
+            model: draft.of.name.clone(),
             variant: observed.variant.clone(),
             role: observed.role,
             current: observed.current,

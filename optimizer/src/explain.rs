@@ -17,7 +17,7 @@ use crate::id::{Namespace, ReplicaId, VariantId};
 use crate::observation::{FleetObservation, ModelObservation, ReplicaObservation, Signal};
 use crate::policy::{AnalyzerName, Policy, Thresholds};
 use crate::reason::{Action, Direction, Reason};
-use crate::units::{Replicas, Seconds, Timestamp};
+use crate::units::{Fraction, MeanTokens, QueueLength, RequestRate, Seconds, Timestamp};
 
 /// What there is to say about one variant in one decision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -211,19 +211,19 @@ fn by_thresholds(
 fn seen(now: Timestamp, model: &ModelObservation) -> Vec<Seen> {
     let demand = &model.demand;
     let mut all = vec![
-        signal(now, None, "arrivalRate", &demand.arrival_rate, |rate| rate.value()),
-        signal(now, None, "gatewayQueue", &demand.gateway_queue, |queue| queue.value()),
-        signal(now, None, "inputTokens", &demand.input.mean, |tokens| tokens.value()),
-        signal(now, None, "outputTokens", &demand.output.mean, |tokens| tokens.value()),
+        signal(now, None, "arrivalRate", &demand.arrival_rate, RequestRate::value),
+        signal(now, None, "gatewayQueue", &demand.gateway_queue, QueueLength::value),
+        signal(now, None, "inputTokens", &demand.input.mean, MeanTokens::value),
+        signal(now, None, "outputTokens", &demand.output.mean, MeanTokens::value),
     ];
     for replica in model.variants.iter().flat_map(|variant| &variant.replicas) {
         let ReplicaObservation { kv_usage, waiting, running, ttft, itl, .. } = replica;
         let name = Some(&replica.replica);
-        all.push(signal(now, name, "kvUsage", kv_usage, |share| share.value()));
-        all.push(signal(now, name, "waiting", waiting, |queue| queue.value()));
-        all.push(signal(now, name, "running", running, |queue| queue.value()));
-        all.push(signal(now, name, "ttft", ttft, |time| time.value()));
-        all.push(signal(now, name, "itl", itl, |time| time.value()));
+        all.push(signal(now, name, "kvUsage", kv_usage, Fraction::value));
+        all.push(signal(now, name, "waiting", waiting, QueueLength::value));
+        all.push(signal(now, name, "running", running, QueueLength::value));
+        all.push(signal(now, name, "ttft", ttft, Seconds::value));
+        all.push(signal(now, name, "itl", itl, Seconds::value));
     }
     all
 }

@@ -49,7 +49,7 @@ pub struct Need {
 pub fn count(
     assessments: &[Assessment],
     variants: &BTreeMap<Role, Vec<VariantId>>,
-    voting: &VotingPolicy,
+    voting: VotingPolicy,
     freshness: &Freshness,
 ) -> Vec<Ballot> {
     let of_role = |(&role, variants): (&Role, &Vec<VariantId>)| {
@@ -70,7 +70,7 @@ impl Ballot {
     fn add(
         &mut self,
         assessment: &Assessment,
-        voting: &VotingPolicy,
+        voting: VotingPolicy,
         freshness: &Freshness,
         spoken: &mut BTreeSet<AnalyzerName>,
     ) {

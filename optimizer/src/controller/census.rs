@@ -10,7 +10,7 @@ use crate::slo::Slo;
 #[derive(Debug)]
 pub(super) struct Model<'a> {
     pub(super) namespace: &'a Namespace,
-    pub(super) model: &'a ModelId,
+    pub(super) name: &'a ModelId,
     pub(super) slo: Option<Slo>,
     pub(super) demand: &'a Demand,
     /// Sorted by name.
@@ -28,7 +28,7 @@ pub(super) fn models(observation: &FleetObservation) -> Vec<Model<'_>> {
         let key = (&entry.namespace, &entry.model);
         let model = models.entry(key).or_insert_with(|| Model {
             namespace: &entry.namespace,
-            model: &entry.model,
+            name: &entry.model,
             slo: entry.slo,
             demand: &entry.demand,
             variants: Vec::new(),
@@ -74,11 +74,6 @@ fn tighter(a: Option<Slo>, b: Option<Slo>) -> Option<Slo> {
 /// The demand with the higher arrival rate. Two different ones at the same rate are told apart by
 /// all that they say, so that their order does not matter.
 fn higher<'a>(a: &'a Demand, b: &'a Demand) -> &'a Demand {
-    let rate = |demand: &Demand| demand.arrival_rate.last();
-    match rate(a).cmp(&rate(b)) {
-        std::cmp::Ordering::Less => b,
-        std::cmp::Ordering::Greater => a,
-        std::cmp::Ordering::Equal if format!("{a:?}") < format!("{b:?}") => b,
-        std::cmp::Ordering::Equal => a,
-    }
+    let rank = |demand: &Demand| (demand.arrival_rate.last(), format!("{demand:?}"));
+    if rank(a) < rank(b) { b } else { a }
 }

@@ -71,10 +71,10 @@ impl<'a> Draft<'a> {
             let way = Way::Thresholds(thresholds());
             return Self { of: model, candidates, recalls, appraisal: None, way };
         }
-        let memory = memory.model(model.namespace, model.model, now);
+        let memory = memory.model(model.namespace, model.name, now);
         let appraisal = appraise(now, &model, &candidates, &enabled, policy, memory);
         let ballots =
-            |asked: &[Assessment]| count(asked, &roles(&model), &policy.voting, &policy.signals);
+            |asked: &[Assessment]| count(asked, &roles(&model), policy.voting, &policy.signals);
         let someone_speaks =
             appraisal.assessments.iter().any(|assessment| assessment.judgment().is_some());
         let way = if policy.experimental_hybrid_optimization == Some(HybridMode::On) {
@@ -145,7 +145,7 @@ impl Thresholds {
 
 /// What the replicas of each role say.
 fn analyses(now: Timestamp, model: &Model<'_>, policy: &Policy) -> BTreeMap<Role, Analysis> {
-    let thresholds = policy.saturation.thresholds(model.model, model.namespace);
+    let thresholds = policy.saturation.thresholds(model.name, model.namespace);
     let analysis = |role| {
         let of_role = model.variants.iter().copied().filter(|variant| variant.role == role);
         (role, analyze(now, of_role, &thresholds, &policy.signals))
@@ -190,7 +190,7 @@ fn appraise(
     let subject = Subject {
         now,
         namespace: model.namespace,
-        model: model.model,
+        model: model.name,
         slo: model.slo,
         demand: model.demand,
         outlook: &outlook,
@@ -207,7 +207,7 @@ fn appraise(
     let assessments = enabled.iter().map(ask).collect();
     Appraisal {
         namespace: model.namespace.clone(),
-        model: model.model.clone(),
+        model: model.name.clone(),
         outlook,
         assessments,
     }

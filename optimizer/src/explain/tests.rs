@@ -2,7 +2,7 @@ use super::*;
 use crate::Controller;
 use crate::observation::{Bounds, Demand, VariantObservation};
 use crate::policy::DirectionPolicy;
-use crate::units::{Fraction, HourlyCost, QueueLength};
+use crate::units::{HourlyCost, Replicas};
 
 /// One step over a model with replicas at these KV usages, as told of its only variant.
 fn told(kv: &[f64], max: u32, policy: &Policy) -> (Explanation, String) {

@@ -35,7 +35,7 @@ fn says(
 
 fn ballot(assessments: &[Assessment]) -> Ballot {
     let variants = BTreeMap::from([(Role::Both, names(&["a", "b"]))]);
-    count(assessments, &variants, &VotingPolicy::default(), &Freshness::default()).remove(0)
+    count(assessments, &variants, VotingPolicy::default(), &Freshness::default()).remove(0)
 }
 
 #[test]
