@@ -44,6 +44,9 @@ const DAMPING: f64 = 0.5;
 /// one request a minute.
 const FLOOR: f64 = 1.0 / 60.0;
 
+/// No fleet gets more requests per second; beyond it sums would not be finite.
+const MOST: f64 = 1e12;
+
 /// The three ways of predicting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -146,17 +149,18 @@ impl Forecaster {
         if !is_news {
             return;
         }
-        self.samples.push_back(Sample { at, rate: rate.value() });
+        let rate = rate.value().min(MOST);
+        self.samples.push_back(Sample { at, rate });
         while self.samples.front().is_some_and(|first| at.since(first.at) > policy.trend_window) {
             self.samples.pop_front();
         }
-        self.season.observe(at, rate.value(), policy.season);
+        self.season.observe(at, rate, policy.season);
         if self.tracks.is_empty() {
             self.tracks = LEADS.map(Track::new).into();
         }
         for idx in 0..self.tracks.len() {
             let predictions = self.predict(self.tracks[idx].lead(), policy);
-            self.tracks[idx].judge(at, rate.value());
+            self.tracks[idx].judge(at, rate);
             self.tracks[idx].promise(at, predictions);
         }
     }
@@ -193,9 +197,10 @@ impl Forecaster {
         // ∫ of the slope over the lead, when the slope halves every window.
         let decay = -DAMPING.ln() / window;
         let reach = (1.0 - (-decay * lead.value()).exp()) / decay;
-        let trend = (rate + self.slope() * reach).max(0.0);
+        let trend = rate + self.slope() * reach;
         let change = self.season.change(at, lead, policy.season);
-        [rate, trend, change.map_or(rate, |change| rate * change)]
+        let seasonal = change.map_or(rate, |change| rate * change);
+        [rate, trend, seasonal].map(|rate| rate.clamp(0.0, MOST))
     }
 
     /// The slope of the samples by least squares, per second.

@@ -26,8 +26,8 @@ pub enum VoteReason {
     Covered {
         /// Of all, the one whose need is covered least.
         analyzer: AnalyzerName,
-        /// How well.
-        coverage: f64,
+        /// How well; `None` where it asks for nothing.
+        coverage: Option<f64>,
     },
     /// What there is covers less than an analyzer asks for.
     Uncovered {
@@ -49,8 +49,8 @@ pub enum VoteReason {
         removed: Replicas,
         /// The analyzer whose kept need would be covered least.
         analyzer: AnalyzerName,
-        /// How well.
-        coverage: f64,
+        /// How well; `None` where nothing has to be kept.
+        coverage: Option<f64>,
     },
     /// Without one replica, less than what has to be kept would be covered.
     Kept {
@@ -151,7 +151,10 @@ impl fmt::Display for VoteReason {
             Self::SaturationDecides => {
                 f.write_str("no analyzer has anything to say, so saturation decides")
             }
-            Self::Covered { analyzer, coverage } => {
+            Self::Covered { analyzer, coverage: None } => {
+                write!(f, "{analyzer} asks for nothing")
+            }
+            Self::Covered { analyzer, coverage: Some(coverage) } => {
                 write!(f, "{} of what {analyzer} asks for is there", Share(*coverage))
             }
             Self::Uncovered { analyzer, coverage } => {
@@ -160,7 +163,10 @@ impl fmt::Display for VoteReason {
             Self::CheapestCover { added, cost } => {
                 write!(f, "the cheapest way to cover it takes {added} more ({cost})")
             }
-            Self::Releasable { removed, analyzer, coverage } => {
+            Self::Releasable { removed, analyzer, coverage: None } => {
+                write!(f, "{removed} fewer leave what {analyzer} keeps, which is nothing")
+            }
+            Self::Releasable { removed, analyzer, coverage: Some(coverage) } => {
                 write!(f, "{removed} fewer leave {} of what {analyzer} keeps", Share(*coverage))
             }
             Self::Kept { analyzer, coverage } => {

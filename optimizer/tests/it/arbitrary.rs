@@ -1,16 +1,20 @@
 //! Policies, fleets and sequences of steps, drawn at random.
 
+mod full;
+
 use std::fmt::Debug;
 
 use optimizer::observation::{
     Bounds, Demand, FleetObservation, ModelObservation, ReplicaObservation, Signal,
     VariantObservation,
 };
-use optimizer::policy::{DirectionPolicy, Policy, SaturationPolicy, ScalingPolicy};
+use optimizer::policy::{
+    AnalyzerName, DirectionPolicy, HybridMode, Policy, SaturationPolicy, ScalingPolicy,
+};
 use optimizer::units::{Fraction, HourlyCost, QueueLength, Replicas, Seconds, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{select, subsequence};
 
 use crate::fleet::id;
 
@@ -42,6 +46,7 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
     let scaling = (direction(), direction(), span());
     (prop_oneof![Just(SaturationPolicy::default()), saturation], scaling).prop_map(
         |(saturation, (up, down, transition_timeout))| Policy {
+            analyzers: vec![AnalyzerName::Saturation],
             saturation,
             scaling: ScalingPolicy { up, down, transition_timeout },
             ..Policy::default()
@@ -53,7 +58,23 @@ pub(crate) fn policy() -> impl Strategy<Value = Policy> {
 pub(crate) fn prompt() -> Policy {
     let down = DirectionPolicy::default();
     let scaling = ScalingPolicy { down, ..ScalingPolicy::default() };
-    Policy { scaling, ..Policy::default() }
+    Policy { analyzers: vec![AnalyzerName::Saturation], scaling, ..Policy::default() }
+}
+
+/// A policy that asks any of the analyzers.
+pub(crate) fn any_analyzers() -> impl Strategy<Value = Policy> {
+    const ALL: [AnalyzerName; 5] = [
+        AnalyzerName::Saturation,
+        AnalyzerName::Tokens,
+        AnalyzerName::Throughput,
+        AnalyzerName::Queueing,
+        AnalyzerName::Slo,
+    ];
+    let hybrid = select(vec![HybridMode::Off, HybridMode::On, HybridMode::ModelOnly]);
+    let hybrid = prop::option::weighted(0.2, hybrid);
+    (policy(), subsequence(ALL.to_vec(), 0..=5), hybrid).prop_map(|(policy, analyzers, hybrid)| {
+        Policy { analyzers, experimental_hybrid_optimization: hybrid, ..policy }
+    })
 }
 
 /// A sample that is fresh at every [`time`].
@@ -152,6 +173,21 @@ pub(crate) fn fleet() -> impl Strategy<Value = FleetObservation> {
     (chat, other, same_names).prop_map(|(a, b, c)| FleetObservation {
         models: vec![a, b, c],
         ..FleetObservation::default()
+    })
+}
+
+/// Steps in which everything that can be reported is, with ordinary numbers and absurd ones.
+pub(crate) fn full_steps() -> impl Strategy<Value = Vec<(Timestamp, FleetObservation)>> {
+    let ordinary = select(vec![0.0, 0.01, 0.5, 1.0, 3.0, 20.0, 250.0, 1000.0, 5000.0]);
+    let absurd = select(vec![1e-300, 1e9, 1e300, f64::MAX]);
+    let number = prop_oneof![20 => ordinary, 1 => absurd];
+    let numbers = vec(prop::option::weighted(0.9, number), 64..200);
+    vec((time(), fleet(), numbers), 1..6).prop_map(|steps| {
+        let fill = |(now, mut fleet, numbers): (Timestamp, FleetObservation, Vec<Option<f64>>)| {
+            full::fill(&mut fleet, now, &numbers);
+            (now, fleet)
+        };
+        steps.into_iter().map(fill).collect()
     })
 }
 

@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::arbitrary::{fleet, policy, prompt, steps, time};
+use crate::arbitrary::{any_analyzers, fleet, full_steps, policy, prompt, steps, time};
 
 /// The same fleet with every list sorted by the next of the `keys`.
 fn reordered(mut fleet: FleetObservation, keys: &[u32]) -> FleetObservation {
@@ -109,6 +109,32 @@ proptest! {
             for (decided, observed) in with_observed(&decision, fleet) {
                 prop_assert_eq!(observed.bounds.clamp(decided.desired), decided.desired);
             }
+        }
+    }
+
+    /// Whatever is reported and whoever is asked: bounds hold, order does not matter, a restart
+    /// changes nothing, and every number can be written down and read again.
+    #[test]
+    fn any_analyzers_on_any_signals(
+        policy in any_analyzers(),
+        steps in full_steps(),
+        keys in vec(any::<u32>(), 64),
+    ) {
+        let mut controller = Controller::new(policy.clone()).unwrap();
+        let mut other = Controller::new(policy.clone()).unwrap();
+        for (now, fleet) in steps {
+            let decision = controller.step(now, &fleet);
+            for (decided, observed) in with_observed(&decision, &fleet) {
+                prop_assert_eq!(observed.bounds.clamp(decided.desired), decided.desired);
+            }
+            let text = serde_json::to_string(&decision).unwrap();
+            let read: Decision = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(read.variants.len(), decision.variants.len());
+
+            let memory: Memory =
+                serde_json::from_str(&serde_json::to_string(other.memory()).unwrap()).unwrap();
+            other = Controller::restore(policy.clone(), memory).unwrap();
+            prop_assert_eq!(&decision, &other.step(now, &reordered(fleet, &keys)));
         }
     }
 

@@ -96,7 +96,7 @@ impl<'d, 'o> RoleOf<'d, 'o> {
             if coverage < 1.0 - ROUNDING {
                 VoteReason::Uncovered { analyzer, coverage }
             } else {
-                VoteReason::Covered { analyzer, coverage }
+                VoteReason::Covered { analyzer, coverage: finite(coverage) }
             }
         });
         let after = self::least(&ballot.needs, counts, |need| &need.required);
@@ -151,10 +151,10 @@ impl<'d, 'o> RoleOf<'d, 'o> {
             let removed = member.counting() - count;
             if removed > Replicas::ZERO {
                 plan.target = plan.start - removed;
-                let (analyzer, coverage) =
-                    left.unwrap_or((AnalyzerName::Saturation, f64::INFINITY));
-                let reason = VoteReason::Releasable { removed, analyzer, coverage };
-                plan.reasons.push(Reason::Vote(reason));
+                plan.reasons.extend(left.map(|(analyzer, coverage)| {
+                    let coverage = finite(coverage);
+                    Reason::Vote(VoteReason::Releasable { removed, analyzer, coverage })
+                }));
                 continue;
             }
             let min = member.candidate.observed.bounds.min;
@@ -192,10 +192,9 @@ impl<'d, 'o> RoleOf<'d, 'o> {
             let without = least(&ballot.needs, &fewer, |need| &need.kept);
             let (shrinks_by, shrinks_below) = without.unwrap_or((grows_by, 0.0));
             plans[member.variant].margins = Some(Margins {
-                grows_above: grows_above.is_finite().then_some(grows_above),
+                grows_above: finite(grows_above),
                 grows_by,
-                shrinks_below: (counts[idx] > Replicas::ZERO && shrinks_below.is_finite())
-                    .then_some(shrinks_below),
+                shrinks_below: finite(shrinks_below).filter(|_| counts[idx] > Replicas::ZERO),
                 shrinks_by,
             });
         }
@@ -247,6 +246,10 @@ impl Member<'_, '_> {
     fn counting(&self) -> Replicas {
         self.candidate.start() - self.stuck()
     }
+}
+
+fn finite(coverage: f64) -> Option<f64> {
+    coverage.is_finite().then_some(coverage)
 }
 
 /// Of the needs the one that `counts` cover least, and how well; of equals the first.
