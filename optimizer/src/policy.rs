@@ -21,7 +21,7 @@ pub use queueing::QueueingPolicy;
 pub use slo::SloPolicy;
 pub use throughput::ThroughputPolicy;
 pub use tokens::TokensPolicy;
-pub use voting::{HybridMode, PriorityOverride, VotingPolicy};
+pub use voting::{HybridMode, PriorityOverride, SpotPolicy, VotingPolicy};
 
 use crate::id::{ModelId, Namespace};
 use crate::units::{Fraction, QueueLength, Replicas, Seconds, Weight};
@@ -40,6 +40,8 @@ pub struct Policy {
     pub experimental_hybrid_optimization: Option<HybridMode>,
     /// How analyzers come to one answer.
     pub voting: VotingPolicy,
+    /// How far a role may rely on spot variants.
+    pub spot: SpotPolicy,
     /// Models that weigh more or less than others when GPUs are short.
     pub priorities: Vec<PriorityOverride>,
     /// When replicas count as saturated, and how much spare capacity to keep.
@@ -66,6 +68,7 @@ impl Default for Policy {
             analyzers: vec![AnalyzerName::Saturation],
             experimental_hybrid_optimization: None,
             voting: VotingPolicy::default(),
+            spot: SpotPolicy::default(),
             priorities: Vec::new(),
             saturation: SaturationPolicy::default(),
             tokens: TokensPolicy::default(),

@@ -17,7 +17,7 @@ use crate::id::VariantId;
 use crate::observation::Role;
 use crate::policy::{AnalyzerName, Freshness, VotingPolicy};
 use crate::reason::{Action, Veto};
-use crate::units::{ReplicaLoad, Replicas};
+use crate::units::{Fraction, ReplicaLoad, Replicas};
 
 /// What the analyzers together say about one role of a model.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,6 +92,32 @@ impl Ballot {
         }
         let kept = self.shares(need, |load| load.kept);
         self.needs.push(Need { analyzer, required, kept });
+    }
+
+    /// Adds for each need that variants which `is_spot` tells of cover at most `share` of it: the
+    /// others alone have to cover the rest. Where there are no others, nothing is added.
+    pub fn limit_spot(&mut self, share: Fraction, is_spot: impl Fn(&VariantId) -> bool) {
+        let rest = 1.0 - share.value();
+        if rest <= 0.0 || self.variants.iter().all(&is_spot) {
+            return;
+        }
+        let of_others = |shares: &[f64]| {
+            let share = |(variant, share): (&VariantId, &f64)| {
+                if is_spot(variant) { 0.0 } else { share / rest }
+            };
+            self.variants.iter().zip(shares).map(share).collect()
+        };
+        let more: Vec<Need> = self
+            .needs
+            .iter()
+            .map(|need| Need {
+                analyzer: need.analyzer,
+                required: of_others(&need.required),
+                kept: of_others(&need.kept),
+            })
+            .filter(|need| need.required.iter().any(|share| *share > 0.0))
+            .collect();
+        self.needs.extend(more);
     }
 
     /// For each variant of the role, the share of the need that one replica covers.

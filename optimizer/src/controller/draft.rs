@@ -73,8 +73,16 @@ impl<'a> Draft<'a> {
         }
         let memory = memory.model(model.namespace, model.name, now);
         let appraisal = appraise(now, &model, &candidates, &enabled, policy, memory);
-        let ballots =
-            |asked: &[Assessment]| count(asked, &roles(&model), policy.voting, &policy.signals);
+        let is_spot = |name: &VariantId| {
+            model.variants.iter().any(|variant| variant.spot && variant.variant == *name)
+        };
+        let ballots = |asked: &[Assessment]| {
+            let mut ballots = count(asked, &roles(&model), policy.voting, &policy.signals);
+            for ballot in &mut ballots {
+                ballot.limit_spot(policy.spot.max_share, is_spot);
+            }
+            ballots
+        };
         let someone_speaks =
             appraisal.assessments.iter().any(|assessment| assessment.judgment().is_some());
         let way = if policy.experimental_hybrid_optimization == Some(HybridMode::On) {

@@ -21,6 +21,21 @@ impl Default for VotingPolicy {
     }
 }
 
+/// How far a role may rely on GPUs that the provider may take back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SpotPolicy {
+    /// The most of a role's need that spot variants may cover, where the role has others.
+    pub max_share: Fraction,
+}
+
+impl Default for SpotPolicy {
+    fn default() -> Self {
+        Self { max_share: Fraction::ONE }
+    }
+}
+
 /// The switch between thresholds and model that the workload-variant-autoscaler 0.4 had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,7 +1,7 @@
 use super::*;
 use crate::assessment::{Abstention, Judgment, VariantNeed, Verdict};
 use crate::reason::Reason;
-use crate::units::{Fraction, Seconds};
+use crate::units::Seconds;
 
 fn names(names: &[&str]) -> Vec<VariantId> {
     names.iter().map(|name| name.parse().unwrap()).collect()
@@ -75,6 +75,21 @@ fn who_abstains_has_no_vote_and_who_is_unsure_keeps_what_there_is() {
 fn no_load_is_covered_by_anything() {
     let ballot = ballot(&[says(AnalyzerName::Tokens, [Some((0.0, 0.0)), None], 1.0, 0.0)]);
     assert_eq!(ballot.needs[0].required, [f64::INFINITY, 0.0]);
+}
+
+#[test]
+fn on_demand_replicas_have_to_cover_what_spot_ones_may_not() {
+    let loads = [Some((4.0, 5.0)), Some((2.0, 2.5))];
+    let mut limited = ballot(&[says(AnalyzerName::Slo, loads, 1.0, 0.0)]);
+    let free = limited.clone();
+    limited.limit_spot(Fraction::new(0.75), |variant| variant.as_str() == "b");
+    // A quarter of four replicas of `a` alone is one.
+    assert_eq!(limited.needs.len(), 2);
+    assert_eq!(limited.needs[1].required, [1.0, 0.0]);
+    let mut unlimited = free.clone();
+    unlimited.limit_spot(Fraction::ONE, |_| true);
+    unlimited.limit_spot(Fraction::ZERO, |_| true);
+    assert_eq!(unlimited, free, "without a limit, or without others");
 }
 
 /// Vectors C of the workload-variant-autoscaler 0.5 (its version 0.4.2), all with three replicas.
