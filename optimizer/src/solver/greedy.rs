@@ -5,8 +5,8 @@
 //! takes one candidate whole. Those of the highest priority choose first, and among them those that
 //! would regret it most to get their next best instead.
 //!
-//! One thing differs from the original (2025-09): sharing equally stops at the replicas that a
-//! server wants.
+//! The original (2025-09) lets a server that takes turns go on as long as the pool does. Here it
+//! stops at the replicas that it wants, so no reasoning about pools is needed to see that it does.
 
 use crate::units::{Fraction, Gpus, HourlyCost, Replicas};
 

@@ -2,7 +2,7 @@
 
 use super::cover::{Order, Query};
 use super::instance::Instance;
-use super::problem::{Allocation, Group, Problem};
+use super::problem::{Allocation, Group, GroupOption, Problem};
 use super::{Solution, fast};
 use crate::units::{Fraction, Replicas};
 
@@ -55,7 +55,8 @@ fn passed(problem: &Problem, group: &Group) -> f64 {
 /// What a group keeps; `None` when it is all.
 fn kept(group: &Group, passed: f64, to_zero: bool) -> Option<Vec<Replicas>> {
     let mut group = group.clone();
-    let needs = group.needs();
+    let marks = |option: &GroupOption| option.covers.len().max(option.kept.len());
+    let needs = group.options.iter().map(marks).max().unwrap_or(0);
     for option in &mut group.options {
         if !option.kept.is_empty() {
             option.covers = std::mem::take(&mut option.kept);

@@ -41,26 +41,49 @@ pub(super) fn share_out(instance: &Instance) -> Vec<Column> {
 fn place_what_fits(instance: &Instance, bundles: &[Vec<usize>], columns: &mut [Column]) {
     let prices = vec![0.0; instance.budgets.len()];
     let mut room = instance.room(columns.iter());
-    for bundle in bundles {
-        let before = room.clone();
-        let placed: Option<Vec<Column>> = bundle
-            .iter()
-            .map(|&group| {
-                columns[group].give_back(&mut room);
-                let query = Query::at(&prices).within(&room);
-                let column = instance.covers[group].cheapest(query)?.column;
-                column.take(&mut room);
-                Some(column)
-            })
-            .collect();
-        let Some(placed) = placed else {
-            room = before;
-            continue;
-        };
-        for (&group, column) in bundle.iter().zip(placed) {
-            columns[group] = column;
+    // What one makes cheaper may leave enough for another, so this goes on until nothing changes.
+    let mut changed = true;
+    while std::mem::take(&mut changed) {
+        for bundle in bundles {
+            changed |= place(instance, bundle, &prices, columns, &mut room);
         }
     }
+}
+
+/// Covers one bundle, if all of it can be. Says whether that changed anything.
+fn place(
+    instance: &Instance,
+    bundle: &[usize],
+    prices: &[f64],
+    columns: &mut [Column],
+    room: &mut Vec<i64>,
+) -> bool {
+    let before = room.clone();
+    let placed: Option<Vec<Column>> = bundle
+        .iter()
+        .map(|&group| {
+            columns[group].give_back(room);
+            let query = Query::at(prices).within(room);
+            let column = instance.covers[group].cheapest(query)?.column;
+            column.take(room);
+            Some(column)
+        })
+        .collect();
+    let better = |placed: &Vec<Column>| {
+        bundle.iter().zip(placed).any(|(&group, column)| {
+            let old = &columns[group];
+            let covered = instance.covers[group].is_covered(&old.counts);
+            !covered || column.cost < old.cost * (1.0 - ROUNDING)
+        })
+    };
+    let Some(placed) = placed.filter(better) else {
+        *room = before;
+        return false;
+    };
+    for (&group, column) in bundle.iter().zip(placed) {
+        columns[group] = column;
+    }
+    true
 }
 
 /// The groups that stand and fall together, in the order of their first.

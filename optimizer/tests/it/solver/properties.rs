@@ -116,7 +116,8 @@ proptest! {
             let ratio = rough.cost / best.cost;
             prop_assert!(ratio <= 1.02, "{} {:?} {:?}", ratio, best.proof, rough.proof);
         } else {
-            prop_assert!(matches!(rough.proof, Proof::Short { .. }));
+            let short = matches!(rough.proof, Proof::Short { .. });
+            prop_assert!(short, "{:?}", rough.proof);
             let drawn = problem.drawn(&rough.allocation);
             for &idx in &rough.uncovered {
                 // With the counts that it has as the fewest, the group alone cannot be covered.

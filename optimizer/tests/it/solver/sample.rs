@@ -248,6 +248,15 @@ fn one_accelerator_each_is_solved_exactly() {
 fn mixed_accelerators_are_solved_exactly() {
     each(|id, set, placements, _| {
         let problem = set.problem(placements, false);
+        if std::env::var("DUMP").is_ok() {
+            for (gi, g) in problem.groups.iter().enumerate() {
+                for o in &g.options {
+                    println!("DUMP {id}|{gi}|{}|{}|{}|{}", o.cost.value(), o.covers[0], o.gpus, o.pools[0].0);
+                }
+            }
+            println!("POOL {id}|{:?}", problem.pools.iter().map(|p| p.0.get()).collect::<Vec<_>>());
+            return;
+        }
         let solution = exact(&problem, 5000);
         let cost = solution.cost.value();
         assert_eq!(solution.proof, Proof::Optimal, "{id}: {cost}");

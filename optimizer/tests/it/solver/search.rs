@@ -133,6 +133,8 @@ proptest! {
             (exact(&problem, 100_000), exact(&turned, 100_000)),
             (fast(&problem), fast(&turned)),
         ] {
+            // Where the pools are too small, equal claims are met in order.
+            prop_assume!(one.uncovered.is_empty());
             let mut back = counts(&other.allocation);
             back.reverse();
             for counts in &mut back {
