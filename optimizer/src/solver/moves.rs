@@ -1,60 +1,90 @@
-//! temporary
-use super::{Allocation, Problem};
-use crate::units::Replicas;
-/// t
-pub fn grow(p: &Problem) -> Allocation {
-    let mut a = p.current();
-    for (g, c) in p.groups.iter().zip(&mut a.counts) {
-        loop {
-            if g.is_covered(c) {
-                break;
-            }
-            let mut best: Option<(f64, usize)> = None;
-            for (i, o) in g.options.iter().enumerate() {
-                let cov: f64 = o.covers.iter().sum();
-                if c[i] < o.max && cov > 0.0 {
-                    let k = o.cost.value() / cov;
-                    if best.is_none_or(|b| k < b.0) {
-                        best = Some((k, i));
-                    }
-                }
-            }
-            let Some((_, i)) = best else { break };
-            c[i] = c[i] + Replicas::new(1);
-        }
+//! From the replicas that exist to those that should: additions and removals.
+
+use super::cover::{Order, Query};
+use super::instance::Instance;
+use super::problem::{Allocation, Group, GroupOption, Problem};
+use super::{Solution, fast};
+use crate::units::{Fraction, Replicas};
+
+/// The cheapest additions to what exists that cover all needs; nothing is removed.
+///
+/// Of equally cheap additions, those are preferred that are cheaper for what they cover, then those
+/// that come first. Where the pools are too small, what is left is shared out, as in [`fast`].
+#[must_use]
+pub fn grow(problem: &Problem) -> Solution {
+    let mut problem = problem.clone();
+    for option in problem.groups.iter_mut().flat_map(|group| &mut group.options) {
+        option.min = option.min.max(option.current);
+        option.max = option.max.max(option.min);
     }
-    a
+    fast(&problem)
 }
-/// t
-pub fn shrink(p: &Problem) -> Allocation {
-    let mut a = p.current();
-    for (g, c) in p.groups.iter().zip(&mut a.counts) {
-        let mut order: Vec<usize> = (0..g.options.len()).collect();
-        order.sort_by(|a, b| g.options[*b].cost.cmp(&g.options[*a].cost));
-        for i in order {
-            while c[i] > g.options[i].min && c.iter().map(|c| c.get()).sum::<u32>() > 1 {
-                let mut d = c.clone();
-                d[i] = d[i] - Replicas::new(1);
-                let ok = (0..g.options[0].kept.len()).all(|k| {
-                    g.options
-                        .iter()
-                        .zip(&d)
-                        .map(|(o, c)| {
-                            if o.kept[k].is_infinite() {
-                                f64::INFINITY
-                            } else {
-                                o.kept[k] * c.as_f64()
-                            }
-                        })
-                        .sum::<f64>()
-                        >= 1.0 - 1e-9
-                });
-                if !ok {
-                    break;
-                }
-                *c = d;
-            }
+
+/// The most expensive removals from what exists after which the [`kept`](super::GroupOption::kept)
+/// marks still hold; nothing is added.
+///
+/// Of equally expensive removals, dearer replicas go first, then those that come last. Replicas of
+/// an option that covers nothing of some need stay, because nobody knows what they do. One replica
+/// of a group stays, unless `to_zero` says otherwise and each option's fewest is 0.
+///
+/// Each group is looked at by itself, so a role that needs more replicas does not stop another from
+/// letting some go. But what a short role holds back has not reached its partners yet: a group that
+/// is joined with one that covers only a share of its needs keeps enough for its own load divided by
+/// this share.
+#[must_use]
+pub fn shrink(problem: &Problem, to_zero: bool) -> Allocation {
+    let counts = |group: &Group| -> Vec<Replicas> {
+        let current: Vec<Replicas> = group.options.iter().map(|option| option.current).collect();
+        let passed = passed(problem, group);
+        kept(group, passed, to_zero).unwrap_or(current)
+    };
+    Allocation { counts: problem.groups.iter().map(counts).collect() }
+}
+
+/// The share of its load that a group's partners let through.
+fn passed(problem: &Problem, group: &Group) -> f64 {
+    let joined = |other: &&Group| other.joined == group.joined && group.joined.is_some();
+    let partners = problem.groups.iter().filter(joined).filter(|other| !std::ptr::eq(*other, group));
+    let coverage = partners.map(|partner| {
+        let current: Vec<Replicas> = partner.options.iter().map(|option| option.current).collect();
+        partner.coverage(&current)
+    });
+    coverage.fold(1.0, f64::min)
+}
+
+/// What a group keeps; `None` when it is all.
+fn kept(group: &Group, passed: f64, to_zero: bool) -> Option<Vec<Replicas>> {
+    let mut group = group.clone();
+    let marks = |option: &GroupOption| option.covers.len().max(option.kept.len());
+    let needs = group.options.iter().map(marks).max().unwrap_or(0);
+    for option in &mut group.options {
+        if !option.kept.is_empty() {
+            option.covers = std::mem::take(&mut option.kept);
+        }
+        option.covers = (0..needs).map(|need| option.cover(need) * passed).collect();
+    }
+    let current: Vec<Replicas> = group.options.iter().map(|option| option.current).collect();
+    if passed <= 0.0 || !group.is_covered(&current) {
+        return None;
+    }
+    let is_need = |need: usize| group.options.iter().any(|option| option.cover(need) > 0.0);
+    let needs: Vec<usize> = (0..needs).filter(|&need| is_need(need)).collect();
+    let one_stays = !to_zero || group.options.iter().any(|option| option.min > Replicas::ZERO);
+    for option in &mut group.options {
+        let unknown = needs.iter().any(|&need| option.cover(need) <= 0.0);
+        option.min = if unknown { option.current } else { option.min.min(option.current) };
+        option.max = option.current;
+        option.pools.clear();
+        if one_stays {
+            option.covers.push(1.0);
         }
     }
-    a
+    let problem =
+        Problem { groups: vec![group], pools: Vec::new(), switching: Fraction::ZERO };
+    let instances = Instance::split(&problem);
+    let cover = instances.first()?.covers.first()?;
+    let query = Query::at(&[]).ordered(Order::FewestOfTheDearest);
+    let above = cover.cheapest(query)?.column.counts;
+    let fewest = problem.groups.iter().flat_map(|group| &group.options).map(|option| option.min);
+    Some(fewest.zip(above).map(|(min, above)| min + Replicas::new(above)).collect())
 }
