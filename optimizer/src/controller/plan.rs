@@ -44,17 +44,24 @@ pub(super) fn plan(drafts: &[Draft<'_>], supply: &Supply, priorities: &[Weight])
         .flat_map(|(idx, draft)| RoleOf::all(idx, draft, priorities[idx], supply))
         .collect();
 
-    let growing = problem(&roles, supply, RoleOf::as_it_is);
-    let mut releasing = Vec::new();
-    for (role, counts) in roles.iter().zip(&grow(&growing).counts) {
+    let growing = problem(&roles, supply, |_, role| role.as_it_is());
+    let grown = grow(&growing).allocation.counts;
+    let mut releasing = Vec::with_capacity(roles.len());
+    for (role, counts) in roles.iter().zip(&grown) {
         let plans = &mut plans[role.draft];
-        if !role.grow(counts, plans) && role.may_shrink(plans) {
-            releasing.push(role);
-        }
+        releasing.push(!role.grow(counts, plans) && role.may_shrink(plans));
     }
-    let shrinking = problem(releasing.iter().copied(), supply, RoleOf::to_release);
-    for (role, counts) in releasing.into_iter().zip(&shrink(&shrinking).counts) {
-        role.shrink(counts, &mut plans[role.draft]);
+    if releasing.contains(&true) {
+        // The others are there too, because what one role lets go depends on its partner.
+        let shrinking = problem(&roles, supply, |idx, role| {
+            if releasing[idx] { role.to_release() } else { role.fixed(&grown[idx]) }
+        });
+        let shrunk = shrink(&shrinking, false).counts;
+        for ((role, counts), _) in
+            roles.iter().zip(&shrunk).zip(&releasing).filter(|(_, may)| **may)
+        {
+            role.shrink(counts, &mut plans[role.draft]);
+        }
     }
     for role in &roles {
         role.tell_margins(&mut plans[role.draft]);
@@ -65,12 +72,12 @@ pub(super) fn plan(drafts: &[Draft<'_>], supply: &Supply, priorities: &[Weight])
     plans
 }
 
-fn problem<'r, 'd: 'r, 'o: 'r>(
-    roles: impl IntoIterator<Item = &'r RoleOf<'d, 'o>>,
+fn problem<'d, 'o>(
+    roles: &[RoleOf<'d, 'o>],
     supply: &Supply,
-    group: fn(&RoleOf<'d, 'o>) -> Group,
+    group: impl Fn(usize, &RoleOf<'d, 'o>) -> Group,
 ) -> Problem {
-    let groups = roles.into_iter().map(group).collect();
+    let groups = roles.iter().enumerate().map(|(idx, role)| group(idx, role)).collect();
     Problem { groups, pools: supply.budgets.clone(), ..Problem::default() }
 }
 

@@ -47,7 +47,8 @@ pub(super) fn solve(instance: &Instance, start: Approximation, nodes: usize) -> 
     if let Some(chosen) = &best.chosen {
         add_columns(&mut columns, chosen.iter().cloned());
     }
-    let everything = Part { instance, listed: vec![false; columns.len()], skipping: best.skipping() };
+    let everything =
+        Part { instance, listed: vec![false; columns.len()], skipping: best.skipping() };
     let root = everything.evaluate(&mut columns, &[], &start.prices);
     let bound = root.bound.max(start.bound);
     everything.round(&root, &columns, &mut best);
@@ -186,7 +187,9 @@ impl Part<'_> {
             let answers: Vec<Answer> = covers
                 .iter()
                 .enumerate()
-                .map(|(group, cover)| self.answer(cover, &columns[group], &limits[group], group, &prices))
+                .map(|(group, cover)| {
+                    self.answer(cover, &columns[group], &limits[group], group, &prices)
+                })
                 .collect();
             bound = bound.max(lagrangian(self.instance, &prices, &answers));
             let mut grown = false;

@@ -52,11 +52,8 @@ pub(super) fn approximate(instance: &Instance) -> Option<Approximation> {
     let mut dual = Dual { prices: free, bound };
     for _ in 0..ROUNDS {
         dual.ascend(instance, &columns, best.cost);
-        let answers: Option<Vec<Answer>> = instance
-            .covers
-            .iter()
-            .map(|cover| cover.cheapest(Query::at(&dual.prices)))
-            .collect();
+        let answers: Option<Vec<Answer>> =
+            instance.covers.iter().map(|cover| cover.cheapest(Query::at(&dual.prices))).collect();
         let answers = answers?;
         dual.bound = bound.max(lagrangian(instance, &dual.prices, &answers));
         add_columns(&mut columns, answers.into_iter().map(|answer| answer.column));
@@ -123,9 +120,11 @@ impl Dual {
                 .zip(&scale)
                 .zip(&prices)
                 // A free pool that has room stays free.
-                .map(|((room, scale), price)| {
-                    if *room > 0 && *price <= 0.0 { 0.0 } else { -*room as f64 / scale }
-                })
+                .map(
+                    |((room, scale), price)| {
+                        if *room > 0 && *price <= 0.0 { 0.0 } else { -*room as f64 / scale }
+                    },
+                )
                 .collect();
             let norm: f64 = slope.iter().map(|slope| slope * slope).sum();
             let aim = if cost.is_finite() { cost } else { bound.abs() * 1.05 + 1.0 };

@@ -87,6 +87,16 @@ impl<'d, 'o> RoleOf<'d, 'o> {
         self.group(options)
     }
 
+    /// The group that neither grows nor shrinks.
+    pub(super) fn fixed(&self, counts: &[Replicas]) -> Group {
+        let options = self.options(|idx, member| {
+            let present = counts[idx];
+            let option = self.option(idx, member, present, present);
+            GroupOption { current: present, ..option }
+        });
+        self.group(options)
+    }
+
     /// Takes up what was added, and says whether something was.
     pub(super) fn grow(&self, counts: &[Replicas], plans: &mut [Plan]) -> bool {
         let Some(ballot) = self.ballot else { return false };

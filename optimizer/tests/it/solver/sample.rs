@@ -146,11 +146,7 @@ impl Set {
             joined: None,
         };
         let pools = self.pools.values().map(|&gpus| Budget(Gpus::new(gpus))).collect();
-        Problem {
-            groups: placements.iter().map(group).collect(),
-            pools,
-            ..Problem::default()
-        }
+        Problem { groups: placements.iter().map(group).collect(), pools, ..Problem::default() }
     }
 }
 
@@ -193,8 +189,7 @@ fn the_greedy_solver_is_llm_infernos() {
                 Server { priority, candidates: placements.iter().map(candidate).collect() }
             })
             .collect();
-        let pools: Vec<Budget> =
-            set.pools.values().map(|&gpus| Budget(Gpus::new(gpus))).collect();
+        let pools: Vec<Budget> = set.pools.values().map(|&gpus| Budget(Gpus::new(gpus))).collect();
         let policy = BestEffort { policy: SaturationPolicy::RoundRobin, delayed: false };
         let mut total = 0.0;
         let choices = allocate(&servers, &pools, policy);
@@ -251,7 +246,13 @@ fn mixed_accelerators_are_solved_exactly() {
         if std::env::var("DUMP").is_ok() {
             for (gi, g) in problem.groups.iter().enumerate() {
                 for o in &g.options {
-                    println!("DUMP {id}|{gi}|{}|{}|{}|{}", o.cost.value(), o.covers[0], o.gpus, o.pools[0].0);
+                    println!(
+                        "DUMP {id}|{gi}|{}|{}|{}|{}",
+                        o.cost.value(),
+                        o.covers[0],
+                        o.gpus,
+                        o.pools[0].0
+                    );
                 }
             }
             println!("POOL {id}|{:?}", problem.pools.iter().map(|p| p.0.get()).collect::<Vec<_>>());
