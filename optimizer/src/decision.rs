@@ -6,7 +6,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use reason::{QueueingReason, Reason, SloReason, ThroughputReason, TokensReason};
+pub use reason::{
+    LimitsReason, QueueingReason, Reason, SloReason, ThroughputReason, TokensReason, ZeroReason,
+};
 
 use crate::id::{ModelId, Namespace, VariantId};
 use crate::units::{Replicas, Timestamp};
@@ -52,6 +54,13 @@ impl VariantDecision {
     /// The trail as sentences.
     pub fn sentences(&self) -> impl Iterator<Item = String> {
         self.trail.iter().map(ToString::to_string)
+    }
+
+    /// `desired` over `current`; from no replica on it is `desired` itself, so that an autoscaler
+    /// that multiplies has something to multiply.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        self.desired.as_f64() / self.current.as_f64().max(1.0)
     }
 }
 
@@ -111,5 +120,30 @@ impl fmt::Display for Direction {
             Self::Up => "up",
             Self::Down => "down",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vectors I of the workload-variant-autoscaler 0.5, and both at zero.
+    #[test]
+    fn ratios() {
+        for (current, desired, ratio) in
+            [(2, 5, 2.5), (0, 3, 3.0), (4, 4, 1.0), (6, 2, 1.0 / 3.0), (0, 0, 0.0), (3, 0, 0.0)]
+        {
+            let (current, desired) = (Replicas::new(current), Replicas::new(desired));
+            let decision = VariantDecision {
+                namespace: "n".parse().unwrap(),
+                model: "m".parse().unwrap(),
+                variant: "v".parse().unwrap(),
+                current,
+                desired,
+                action: Action::between(current, desired),
+                trail: Vec::new(),
+            };
+            assert!((decision.ratio() - ratio).abs() < 1e-12, "{current} {desired}");
+        }
     }
 }

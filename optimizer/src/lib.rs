@@ -8,18 +8,20 @@
 //!
 //! The modules stand in reading order, and each uses only those above it:
 //!
-//! 1. [`units`] and [`id`]: seconds, tokens, rates; models, variants, replicas.
+//! 1. [`units`], [`id`] and [`gpu`]: seconds, tokens, rates; models, variants, replicas; kinds of GPU.
 //! 2. [`slo`] and [`policy`]: what users are promised, and the thresholds that one may tune.
 //! 3. [`step_time`] and [`queueing`]: what one replica can do, as far as a formula tells.
 //! 4. [`observation`]: what is known, with the age of each signal.
 //! 5. [`decision`]: a replica count for each variant, with its trail of reasons.
 //! 6. [`forecast`]: what will be asked for.
 //! 7. [`assessment`] and [`analyzers`]: how much a model needs, in replicas.
-//! 8. [`solver`]: the cheapest replica counts that cover the needs, within the GPUs that there are.
-//! 9. [`controller`]: bounds, windows, cooldown and step limits around the analyzers' wishes.
+//! 8. [`limits`]: the GPUs that there are, what quotas leave of them, and the rules at zero replicas.
+//! 9. [`solver`]: the cheapest replica counts that cover the needs, within those limits.
+//! 10. [`controller`]: bounds, windows, cooldown and step limits around the analyzers' wishes.
 
 pub mod units;
 pub mod id;
+pub mod gpu;
 pub mod slo;
 pub mod policy;
 pub mod step_time;
@@ -29,6 +31,7 @@ pub mod decision;
 pub mod forecast;
 pub mod assessment;
 pub mod analyzers;
+pub mod limits;
 pub mod solver;
 pub mod controller;
 

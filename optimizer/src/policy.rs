@@ -8,6 +8,7 @@ mod queueing;
 mod slo;
 mod throughput;
 mod tokens;
+mod zero;
 
 use std::fmt;
 
@@ -18,6 +19,7 @@ pub use queueing::QueueingPolicy;
 pub use slo::SloPolicy;
 pub use throughput::ThroughputPolicy;
 pub use tokens::TokensPolicy;
+pub use zero::{ScaleToZeroOverride, ScaleToZeroPolicy, ZeroRule};
 
 use crate::id::{ModelId, Namespace};
 use crate::units::{Fraction, QueueLength, Replicas, Seconds};
@@ -37,6 +39,8 @@ pub struct Policy {
     pub queueing: QueueingPolicy,
     /// Settings of the slo analyzer.
     pub slo: SloPolicy,
+    /// Whether models that nobody uses keep replicas.
+    pub scale_to_zero: ScaleToZeroPolicy,
     /// How fast replica counts may move.
     pub scaling: ScalingPolicy,
     /// How old a signal may be.
@@ -64,6 +68,7 @@ impl Policy {
                 problems.push(PolicyProblem { path, expected: "one override for each model" });
             }
         }
+        self.scale_to_zero.check("scaleToZero", &mut problems);
         if self.signals.missing_after < self.signals.stale_after {
             problems.push(PolicyProblem {
                 path: "signals.missingAfter".to_owned(),
