@@ -95,7 +95,7 @@ fn resources_of_device_plugins_stand_for_any_gpu_of_their_vendor() {
 }
 
 /// Vectors G13 of the workload-variant-autoscaler 0.5, which takes the second word of a name. That
-/// makes "GPU" of the last, "Instinct" of an "AMD-Instinct-MI300X" and "GeForce" of an RTX; a name
+/// makes "GPU" of the last, "Instinct" of every GPU of that line and "tesla" of a T4 on GKE; a name
 /// that says nothing keeps all of its words here, so that two of them do not become one kind.
 #[test]
 fn g13_short_names() {

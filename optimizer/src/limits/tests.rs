@@ -2,11 +2,12 @@ use super::*;
 use crate::observation::QuotaScope;
 use crate::units::Replicas;
 
-fn gpus<const N: usize>(pools: [(&str, u32, u32); N]) -> Option<BTreeMap<AcceleratorId, GpuPool>> {
+/// A cluster with these GPUs in all, by kind, and what pods hold of them.
+fn cluster<const N: usize>(gpus: [(&str, u32, u32); N]) -> Inventory {
     let pool = |(name, total, used): (&str, u32, u32)| {
         (name.parse().unwrap(), GpuPool { total: Gpus::new(total), used: Gpus::new(used) })
     };
-    Some(pools.map(pool).into())
+    Inventory { gpus: Some(gpus.map(pool).into()), quotas: Vec::new() }
 }
 
 fn quota<const N: usize>(name: &str, scope: &str, limits: [(&str, Option<u32>); N]) -> Quota {
@@ -59,8 +60,7 @@ fn denial(inventory: &Inventory, accelerator: &str) -> Option<String> {
 /// Vectors G10 and G11 of the workload-variant-autoscaler 0.5.
 #[test]
 fn g10_g11_free_is_what_is_not_used() {
-    let gpus = gpus([("H100", 16, 4), ("A100", 8, 2)]);
-    let inventory = Inventory { gpus, quotas: Vec::new() };
+    let inventory = cluster([("H100", 16, 4), ("A100", 8, 2)]);
     check_free(&inventory, "n", "H100", Some(12));
     check_free(&inventory, "n", "A100", Some(6));
     let fleet = Fleet::new(&[]);
@@ -68,7 +68,7 @@ fn g10_g11_free_is_what_is_not_used() {
     let sum = |of: fn(&Pool) -> Gpus| limits.pools().iter().map(of).sum::<Gpus>().get();
     assert_eq!([sum(|p| p.limit), sum(|p| p.used), sum(Pool::free)], [24, 6, 18]);
 
-    let inventory = Inventory { gpus: self::gpus([("H100", 8, 12)]), quotas: Vec::new() };
+    let inventory = cluster([("H100", 8, 12)]);
     check_free(&inventory, "n", "H100", Some(0));
 }
 
@@ -76,19 +76,13 @@ fn g10_g11_free_is_what_is_not_used() {
 /// name of a variant are two kinds, and two boards are one.
 #[test]
 fn a_short_name_is_served_by_the_only_kind_that_it_names() {
-    let one = Inventory {
-        gpus: gpus([("NVIDIA-A100-SXM4-80GB", 8, 0), ("NVIDIA-H100-80GB-HBM3", 4, 0)]),
-        quotas: Vec::new(),
-    };
+    let one = cluster([("NVIDIA-A100-SXM4-80GB", 8, 0), ("NVIDIA-H100-80GB-HBM3", 4, 0)]);
     for name in ["A100", "NVIDIA-A100-SXM4-80GB", "nvidia-a100-80gb", "A100-80GB"] {
         check_free(&one, "n", name, Some(8));
     }
     check_free(&one, "n", "NVIDIA-A100-PCIE-40GB", Some(0));
 
-    let two = Inventory {
-        gpus: gpus([("NVIDIA-A100-SXM4-80GB", 8, 0), ("NVIDIA-A100-SXM4-40GB", 4, 0)]),
-        quotas: Vec::new(),
-    };
+    let two = cluster([("NVIDIA-A100-SXM4-80GB", 8, 0), ("NVIDIA-A100-SXM4-40GB", 4, 0)]);
     check_free(&two, "n", "NVIDIA-A100-SXM4-40GB", Some(4));
     assert_eq!(
         denial(&two, "A100").unwrap(),
@@ -98,20 +92,20 @@ fn a_short_name_is_served_by_the_only_kind_that_it_names() {
 
 #[test]
 fn two_spellings_of_a_kind_are_one_pool() {
-    let gpus = gpus([("NVIDIA-H100-80GB-HBM3", 8, 3), ("nvidia-h100-80gb", 4, 2)]);
-    check_free(&Inventory { gpus, quotas: Vec::new() }, "n", "H100", Some(7));
+    let inventory = cluster([("NVIDIA-H100-80GB-HBM3", 8, 3), ("nvidia-h100-80gb", 4, 2)]);
+    check_free(&inventory, "n", "H100", Some(7));
 }
 
 #[test]
 fn a_private_name_stands_for_the_only_kind() {
-    let one = Inventory { gpus: gpus([("H100", 8, 0)]), quotas: Vec::new() };
+    let one = cluster([("H100", 8, 0)]);
     check_free(&one, "n", "our-big-gpu", Some(8));
     check_free(&one, "n", "nvidia.com/gpu", Some(8));
     for other in ["A100", "nvidia.com/mig-1g.5gb", "our-slice-shared"] {
         let expected = format!("the cluster has no {other}, so none is added");
         assert_eq!(denial(&one, other), Some(expected));
     }
-    let two = Inventory { gpus: gpus([("H100", 8, 0), ("L40S", 8, 0)]), quotas: Vec::new() };
+    let two = cluster([("H100", 8, 0), ("L40S", 8, 0)]);
     assert_eq!(
         denial(&two, "our-big-gpu").unwrap(),
         "the cluster has no our-big-gpu, so none is added"
@@ -121,7 +115,7 @@ fn a_private_name_stands_for_the_only_kind() {
 /// Defect D12 of the workload-variant-autoscaler 0.9: there only its own replicas count.
 #[test]
 fn whoever_holds_a_gpu_it_is_not_free() {
-    let inventory = Inventory { gpus: gpus([("H100", 16, 10)]), quotas: Vec::new() };
+    let inventory = cluster([("H100", 16, 10)]);
     let fleet = Fleet::new(&[("n", "H100", 3)]);
     let limits = fleet.limits(&inventory);
     let pool = &limits.pools()[0];
@@ -134,7 +128,7 @@ fn whoever_holds_a_gpu_it_is_not_free() {
     assert_eq!((pool.free(), pool.budget()), (Gpus::new(4), Gpus::new(16)));
 
     // Others took what it had: it keeps its budget, and nothing is free.
-    let inventory = Inventory { gpus: gpus([("H100", 8, 20)]), quotas: Vec::new() };
+    let inventory = cluster([("H100", 8, 20)]);
     let limits = fleet.limits(&inventory);
     let pool = &limits.pools()[0];
     assert_eq!((pool.free(), pool.budget()), (Gpus::ZERO, Gpus::new(12)));
@@ -145,11 +139,11 @@ fn whoever_holds_a_gpu_it_is_not_free() {
 #[test]
 fn the_smaller_of_what_is_there_and_what_each_quota_leaves() {
     let inventory = Inventory {
-        gpus: gpus([("NVIDIA-H100-80GB-HBM3", 16, 4), ("L40S", 64, 0), ("L4", 5, 0)]),
         quotas: vec![
             quota("all", "", [("H100", Some(10)), ("L40S", Some(40)), ("L4", None)]),
             quota("team", "team", [("NVIDIA-H100-80GB-HBM3", Some(6)), ("L4", None)]),
         ],
+        ..cluster([("NVIDIA-H100-80GB-HBM3", 16, 4), ("L40S", 64, 0), ("L4", 5, 0)])
     };
     check_free(&inventory, "other", "H100", Some(10));
     check_free(&inventory, "team", "H100", Some(6));
@@ -181,7 +175,7 @@ fn quotas_hold_where_nobody_counts_the_cluster() {
 fn a_resource_of_a_vendor_in_a_quota_covers_all_of_its_kinds_together() {
     let mut quota = quota("rq", "n", [("nvidia.com/gpu", Some(10))]);
     quota.used.insert("nvidia.com/gpu".parse().unwrap(), Gpus::new(7));
-    let inventory = Inventory { gpus: gpus([("H100", 8, 0), ("L4", 8, 0)]), quotas: vec![quota] };
+    let inventory = Inventory { quotas: vec![quota], ..cluster([("H100", 8, 0), ("L4", 8, 0)]) };
     let fleet = Fleet::new(&[("n", "H100", 2), ("n", "L4", 1)]);
     let limits = fleet.limits(&inventory);
     assert_eq!([0, 1].map(|idx| limits.free(idx).unwrap().get()), [3, 3]);
@@ -204,7 +198,7 @@ fn an_inventory_is_read_with_every_part_left_out() {
         "gpus": { "H100": { "total": 8 } },
         "quotas": [{ "name": "q", "scope": { "namespace": "n" }, "limits": { "H100": null } }],
     }));
-    assert_eq!(inventory.gpus, gpus([("H100", 8, 0)]));
+    assert_eq!(inventory.gpus, cluster([("H100", 8, 0)]).gpus);
     assert_eq!(inventory.quotas, [quota("q", "n", [("H100", None)])]);
     assert_eq!(read(serde_json::to_value(&inventory).unwrap()), inventory);
 }
