@@ -90,7 +90,7 @@ fn fleet(now: Timestamp) -> FleetObservation {
     let gpus = ACCELERATORS.map(|(accelerator, ..)| (name(accelerator), pool));
     FleetObservation {
         models: models.collect(),
-        inventory: Some(Inventory { gpus: gpus.into(), ..Inventory::default() }),
+        inventory: Some(Inventory { gpus: Some(gpus.into()), ..Inventory::default() }),
     }
 }
 

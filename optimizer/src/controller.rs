@@ -66,17 +66,21 @@ mod draft;
 mod memory;
 mod pace;
 mod plan;
+mod supply;
 
 use thiserror::Error;
 
 use draft::Draft;
 pub use memory::Memory;
-use plan::{Plan, Supply};
+use plan::{Plan, plan};
+use supply::{Supply, Wish};
 
-use crate::decision::{Action, Decision, VariantDecision};
+use crate::analyzers::saturation::Candidate;
+use crate::decision::{Action, Decision, Margins, Reason, VariantDecision};
+use crate::limits::Grant;
 use crate::observation::FleetObservation;
 use crate::policy::{Policy, PolicyProblem};
-use crate::units::{Timestamp, Weight};
+use crate::units::Timestamp;
 
 /// Decides, step by step, how many replicas each variant should have.
 ///
@@ -140,14 +144,21 @@ impl Controller {
         let models = census::models(observation);
         let drafts: Vec<Draft<'_>> =
             models.into_iter().map(|model| Draft::new(now, model, policy, memory)).collect();
-        let priorities: Vec<Weight> =
-            drafts.iter().map(|draft| policy.priority(draft.of.name, draft.of.namespace)).collect();
-        let plans = plan::plan(&drafts, &Supply::default(), &priorities);
+        let supply = Supply::new(observation, &drafts);
 
-        let mut variants = Vec::new();
-        let mut appraisals = Vec::new();
-        for (draft, plans) in drafts.into_iter().zip(plans) {
-            variants.extend(decide(now, &draft, plans, policy, memory));
+        let mut wishes = Vec::new();
+        for (idx, (draft, mut plans)) in drafts.iter().zip(plan(&drafts, &supply)).enumerate() {
+            supply.zero(now, idx, draft, &mut plans, policy);
+            wishes.push(paced(now, draft, plans, policy, memory));
+        }
+        let mut grants = supply.grant(wishes.iter().flatten().map(|(wish, _)| wish)).into_iter();
+
+        let (mut variants, mut appraisals) = (Vec::new(), Vec::new());
+        for (draft, wishes) in drafts.into_iter().zip(wishes) {
+            for (candidate, (wish, margins)) in draft.candidates.iter().zip(wishes) {
+                let grant = grants.next();
+                variants.push(decided(now, &draft, candidate, wish, grant, margins, memory));
+            }
             appraisals.extend(draft.appraisal);
         }
         memory.forget(now, &policy.signals);
@@ -155,39 +166,56 @@ impl Controller {
     }
 }
 
-/// What becomes of a model's plans, in the pace that the policy allows.
-fn decide(
+/// What the plans of a model come to in the pace that the policy allows.
+fn paced(
     now: Timestamp,
     draft: &Draft<'_>,
     plans: Vec<Plan>,
     policy: &Policy,
     memory: &mut Memory,
-) -> Vec<VariantDecision> {
-    let mut decisions = Vec::with_capacity(plans.len());
+) -> Vec<(Wish, Option<Margins>)> {
     let candidates = draft.candidates.iter().zip(&draft.recalls);
-    for ((candidate, recall), plan) in candidates.zip(plans) {
-        let observed = candidate.observed;
-        let mut trail = draft.preamble(observed.role);
+    let wish = |((candidate, recall), plan): ((&Candidate<'_>, &Option<Reason>), Plan)| {
+        let mut trail = draft.preamble(candidate.observed.role);
         trail.extend(recall.clone());
         trail.extend(plan.reasons);
-
-        let memory = memory.of(draft.of.namespace, observed, now);
+        let memory = memory.of(draft.of.namespace, candidate.observed, now);
         let desired = pace::pace(now, plan.start, plan.target, memory, &policy.scaling, &mut trail);
-        memory.decide(now, candidate, desired);
+        let priority = draft.priority.value();
+        (Wish { desired, priority, slack: plan.slack, trail }, plan.margins)
+    };
+    candidates.zip(plans).map(wish).collect()
+}
 
-        decisions.push(VariantDecision {
-            namespace: draft.of.namespace.clone(),
-            model: draft.of.name.clone(),
-            variant: observed.variant.clone(),
-            role: observed.role,
-            current: observed.current,
-            desired,
-            action: Action::between(observed.current, desired),
-            margins: plan.margins,
-            trail,
-        });
+/// The decision for one variant, which is remembered.
+fn decided(
+    now: Timestamp,
+    draft: &Draft<'_>,
+    candidate: &Candidate<'_>,
+    wish: Wish,
+    grant: Option<Grant>,
+    margins: Option<Margins>,
+    memory: &mut Memory,
+) -> VariantDecision {
+    let observed = candidate.observed;
+    let Wish { desired: wanted, mut trail, .. } = wish;
+    let mut desired = wanted;
+    if let Some(grant) = grant {
+        desired = grant.replicas;
+        trail.extend(grant.limited.map(Reason::Limits));
     }
-    decisions
+    memory.of(draft.of.namespace, observed, now).decide(now, candidate, desired);
+    VariantDecision {
+        namespace: draft.of.namespace.clone(),
+        model: draft.of.name.clone(),
+        variant: observed.variant.clone(),
+        role: observed.role,
+        current: observed.current,
+        desired,
+        action: Action::between(observed.current, desired),
+        margins,
+        trail,
+    }
 }
 
 /// The policy breaks its rules.

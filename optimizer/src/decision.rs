@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::reason::{
-    Abstention, Action, Direction, QueueingReason, Reason, SloReason, ThroughputReason,
-    TokensReason, Veto, VoteReason,
+    Abstention, Action, Direction, LimitsReason, QueueingReason, Reason, SloReason,
+    ThroughputReason, TokensReason, Veto, VoteReason, ZeroReason,
 };
 
 use crate::assessment::Assessment;
@@ -80,6 +80,13 @@ impl VariantDecision {
     pub fn sentences(&self) -> impl Iterator<Item = String> {
         self.trail.iter().map(ToString::to_string)
     }
+
+    /// `desired` over `current`; from no replica on it is `desired` itself, so that an autoscaler
+    /// that multiplies has something to multiply.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        self.desired.as_f64() / self.current.as_f64().max(1.0)
+    }
 }
 
 /// How much the load could change before the variant's count would.
@@ -96,4 +103,31 @@ pub struct Margins {
     pub shrinks_below: Option<f64>,
     /// The last analyzer to let it go.
     pub shrinks_by: AnalyzerName,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Vectors I of the workload-variant-autoscaler 0.5, and both at zero.
+    #[test]
+    fn ratios() {
+        for (current, desired, ratio) in
+            [(2, 5, 2.5), (0, 3, 3.0), (4, 4, 1.0), (6, 2, 1.0 / 3.0), (0, 0, 0.0), (3, 0, 0.0)]
+        {
+            let (current, desired) = (Replicas::new(current), Replicas::new(desired));
+            let decision = VariantDecision {
+                namespace: "n".parse().unwrap(),
+                model: "m".parse().unwrap(),
+                variant: "v".parse().unwrap(),
+                role: Role::Both,
+                margins: None,
+                current,
+                desired,
+                action: Action::between(current, desired),
+                trail: Vec::new(),
+            };
+            assert!((decision.ratio() - ratio).abs() < 1e-12, "{current} {desired}");
+        }
+    }
 }

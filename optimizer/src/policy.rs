@@ -10,6 +10,7 @@ mod slo;
 mod throughput;
 mod tokens;
 mod voting;
+mod zero;
 
 use std::fmt;
 
@@ -22,6 +23,7 @@ pub use slo::SloPolicy;
 pub use throughput::ThroughputPolicy;
 pub use tokens::TokensPolicy;
 pub use voting::{HybridMode, PriorityOverride, SpotPolicy, VotingPolicy};
+pub use zero::{ScaleToZeroOverride, ScaleToZeroPolicy, ZeroRule};
 
 use crate::id::{ModelId, Namespace};
 use crate::units::{Fraction, QueueLength, Replicas, Seconds, Weight};
@@ -56,6 +58,8 @@ pub struct Policy {
     pub slo: SloPolicy,
     /// How the arrival rate is forecast.
     pub forecast: ForecastPolicy,
+    /// Whether models that nobody uses keep replicas.
+    pub scale_to_zero: ScaleToZeroPolicy,
     /// How fast replica counts may move.
     pub scaling: ScalingPolicy,
     /// How old a signal may be.
@@ -75,6 +79,7 @@ impl Default for Policy {
             throughput: ThroughputPolicy::default(),
             queueing: QueueingPolicy::default(),
             slo: SloPolicy::default(),
+            scale_to_zero: ScaleToZeroPolicy::default(),
             forecast: ForecastPolicy::default(),
             scaling: ScalingPolicy::default(),
             signals: Freshness::default(),
@@ -122,6 +127,7 @@ impl Policy {
                 problems.push(PolicyProblem { path, expected: "one override for each model" });
             }
         }
+        self.scale_to_zero.check("scaleToZero", &mut problems);
         if self.signals.missing_after < self.signals.stale_after {
             problems.push(PolicyProblem {
                 path: "signals.missingAfter".to_owned(),

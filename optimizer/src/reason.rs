@@ -1,20 +1,24 @@
 //! Why: the links of the trail from signals to a replica count.
 
+mod limits;
 mod queueing;
 mod slo;
 mod throughput;
 mod tokens;
 mod vote;
+mod zero;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use limits::LimitsReason;
 pub use queueing::QueueingReason;
 pub use slo::SloReason;
 pub use throughput::ThroughputReason;
 pub use tokens::TokensReason;
 pub use vote::{Abstention, Veto, VoteReason};
+pub use zero::ZeroReason;
 
 use crate::id::VariantId;
 use crate::observation::Bounds;
@@ -244,6 +248,10 @@ pub enum Reason {
         /// The most that may move at once.
         max_step: Replicas,
     },
+    /// Limits on GPUs.
+    Limits(LimitsReason),
+    /// The rules at zero replicas.
+    Zero(ZeroReason),
     /// The count may not fall below this.
     AtMinimum {
         /// The bound.
@@ -297,6 +305,8 @@ impl Reason {
             Self::Stabilizing { .. } => "stabilizing",
             Self::CoolingDown { .. } => "cooling-down",
             Self::StepLimited { .. } => "step-limited",
+            Self::Limits(reason) => reason.as_str(),
+            Self::Zero(reason) => reason.as_str(),
             Self::AtMinimum { .. } => "at-minimum",
             Self::AtMaximum { .. } => "at-maximum",
         }
@@ -378,6 +388,8 @@ impl fmt::Display for Reason {
             Self::StepLimited { direction, wanted, max_step } => {
                 write!(f, "scaling {direction} to {wanted} is limited to {max_step} at once")
             }
+            Self::Limits(reason) => reason.fmt(f),
+            Self::Zero(reason) => reason.fmt(f),
             Self::AtMinimum { min } => write!(f, "no fewer than {min}"),
             Self::AtMaximum { max } => write!(f, "no more than {max}"),
         }

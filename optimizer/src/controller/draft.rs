@@ -13,13 +13,15 @@ use crate::id::VariantId;
 use crate::observation::{Reading, Role};
 use crate::policy::{AnalyzerName, HybridMode, Policy};
 use crate::reason::{Abstention, Reason, VoteReason};
-use crate::units::{Fraction, ReplicaLoad, Replicas, Seconds, Timestamp};
+use crate::units::{Fraction, ReplicaLoad, Replicas, Seconds, Timestamp, Weight};
 use crate::vote::{Ballot, count};
 
 /// A model on its way to replica counts.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     pub(super) of: Model<'a>,
+    /// What it weighs when GPUs are short.
+    pub(super) priority: Weight,
     /// One for each variant, in their order.
     pub(super) candidates: Vec<Candidate<'a>>,
     /// What became of the last decision for each, where the candidate does not show it.
@@ -58,6 +60,7 @@ impl<'a> Draft<'a> {
         memory: &mut Memory,
     ) -> Self {
         let timeout = policy.scaling.transition_timeout;
+        let priority = policy.priority(model.name, model.namespace);
         let (candidates, recalls): (Vec<_>, Vec<_>) = model
             .variants
             .iter()
@@ -69,7 +72,7 @@ impl<'a> Draft<'a> {
         let thresholds = || Thresholds::new(now, &model, &candidates, policy);
         if enabled == [AnalyzerName::Saturation] {
             let way = Way::Thresholds(thresholds());
-            return Self { of: model, candidates, recalls, appraisal: None, way };
+            return Self { of: model, priority, candidates, recalls, appraisal: None, way };
         }
         let memory = memory.model(model.namespace, model.name, now);
         let appraisal = appraise(now, &model, &candidates, &enabled, policy, memory);
@@ -98,7 +101,17 @@ impl<'a> Draft<'a> {
         } else {
             Way::Thresholds(thresholds())
         };
-        Self { of: model, candidates, recalls, appraisal: Some(appraisal), way }
+        Self { of: model, priority, candidates, recalls, appraisal: Some(appraisal), way }
+    }
+
+    /// How well a role does without more, by thresholds; without any it is not known.
+    pub(super) fn slack(&self, role: Role) -> f64 {
+        match &self.way {
+            Way::Thresholds(thresholds) => {
+                thresholds.roles.get(&role).map_or(f64::INFINITY, |analysis| analysis.spare.kv)
+            }
+            Way::Votes(_) | Way::Arbitration(..) => f64::INFINITY,
+        }
     }
 
     /// What is said of every variant of a role, before its own trail.

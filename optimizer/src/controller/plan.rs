@@ -9,10 +9,11 @@ mod role;
 use role::RoleOf;
 
 use super::draft::{Draft, Way};
+use super::supply::Supply;
 use crate::decision::Margins;
 use crate::reason::{Reason, VoteReason};
-use crate::solver::{Budget, Group, PoolIdx, Problem, grow, shrink};
-use crate::units::{Replicas, Weight};
+use crate::solver::{Group, Problem, grow, shrink};
+use crate::units::Replicas;
 use crate::vote::arbitrate;
 
 /// Where a variant should be.
@@ -25,23 +26,18 @@ pub(super) struct Plan {
     /// Why.
     pub(super) reasons: Vec<Reason>,
     pub(super) margins: Option<Margins>,
-}
-
-/// The GPUs that the variants may draw from.
-#[derive(Debug, Default)]
-pub(super) struct Supply {
-    pub(super) budgets: Vec<Budget>,
-    /// By draft and variant; what is missing draws from nothing, which limits nothing.
-    pub(super) draws: Vec<Vec<Vec<PoolIdx>>>,
+    /// How well the role does without: the share of its need that is covered, or the spare KV cache
+    /// where thresholds decide.
+    pub(super) slack: f64,
 }
 
 /// A plan for each variant of each draft, in their order.
-pub(super) fn plan(drafts: &[Draft<'_>], supply: &Supply, priorities: &[Weight]) -> Vec<Vec<Plan>> {
+pub(super) fn plan(drafts: &[Draft<'_>], supply: &Supply<'_>) -> Vec<Vec<Plan>> {
     let mut plans: Vec<Vec<Plan>> = drafts.iter().map(Draft::stay).collect();
     let roles: Vec<RoleOf<'_, '_>> = drafts
         .iter()
         .enumerate()
-        .flat_map(|(idx, draft)| RoleOf::all(idx, draft, priorities[idx], supply))
+        .flat_map(|(idx, draft)| RoleOf::all(idx, draft, supply))
         .collect();
 
     let growing = problem(&roles, supply, |_, role| role.as_it_is());
@@ -74,11 +70,11 @@ pub(super) fn plan(drafts: &[Draft<'_>], supply: &Supply, priorities: &[Weight])
 
 fn problem<'d, 'o>(
     roles: &[RoleOf<'d, 'o>],
-    supply: &Supply,
+    supply: &Supply<'_>,
     group: impl Fn(usize, &RoleOf<'d, 'o>) -> Group,
 ) -> Problem {
     let groups = roles.iter().enumerate().map(|(idx, role)| group(idx, role)).collect();
-    Problem { groups, pools: supply.budgets.clone(), ..Problem::default() }
+    Problem { groups, pools: supply.budgets(), ..Problem::default() }
 }
 
 impl Draft<'_> {
@@ -98,6 +94,7 @@ impl Draft<'_> {
                 reasons: target
                     .map_or_else(|| bound().into_iter().collect(), |target| target.reasons.clone()),
                 margins: None,
+                slack: self.slack(candidate.observed.role),
             }
         };
         self.candidates.iter().enumerate().map(plan).collect()

@@ -137,6 +137,22 @@ impl Seconds {
         self.0 / 3600.0
     }
 
+    /// The span as PromQL writes it in a range such as `rate(x[1d])`: whole seconds, at least one,
+    /// rounded down, in the largest unit that divides them (`90m` and not `1h30m`).
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "saturation is wanted: no range is that long"
+    )]
+    pub fn to_promql(self) -> String {
+        let seconds = (self.0 as u64).max(1);
+        let units: [(&str, u64); 4] = [("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
+        let (suffix, unit) =
+            units.into_iter().find(|(_, unit)| seconds.is_multiple_of(*unit)).unwrap_or(("s", 1));
+        format!("{}{suffix}", seconds / unit)
+    }
+
     fn parse_with(number: &str, unit: f64) -> Option<Self> {
         let value: f64 = number.parse().ok()?;
         // Division by the inverse keeps "150ms" equal to 0.15, which a product would miss by an ulp.
@@ -206,6 +222,29 @@ mod tests {
             assert_eq!(parsed, Seconds::new(seconds), "{text}");
             assert_eq!(parsed.to_string(), canonical, "{text}");
         }
+    }
+
+    /// The Prometheus durations of the workload-variant-autoscaler 0.5's vectors, group F.
+    #[test]
+    fn ranges_of_promql() {
+        for (span, expected) in [
+            ("24h", "1d"),
+            ("48h", "2d"),
+            ("168h", "7d"),
+            ("1h", "1h"),
+            ("12h", "12h"),
+            ("1m", "1m"),
+            ("10m", "10m"),
+            ("30s", "30s"),
+            ("90m", "90m"),
+            ("100ms", "1s"),
+            ("0s", "1s"),
+            ("1500ms", "1s"),
+            ("25h", "25h"),
+        ] {
+            assert_eq!(span.parse::<Seconds>().unwrap().to_promql(), expected, "{span}");
+        }
+        assert_eq!(Seconds::new(f64::MAX).to_promql(), format!("{}s", u64::MAX));
     }
 
     #[test]

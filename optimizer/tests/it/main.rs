@@ -4,6 +4,7 @@
 mod arbitrary;
 mod fleet;
 mod layering;
+mod limits;
 mod properties;
 mod queueing;
 mod solver;

@@ -1,8 +1,9 @@
 //! One role of one model, as a group of an allocation problem.
 
-use super::{Plan, Supply};
+use super::Plan;
 use crate::analyzers::saturation::Candidate;
 use crate::controller::draft::{Draft, Way};
+use crate::controller::supply::Supply;
 use crate::decision::Margins;
 use crate::observation::Role;
 use crate::policy::AnalyzerName;
@@ -35,20 +36,14 @@ struct Member<'d, 'o> {
 
 impl<'d, 'o> RoleOf<'d, 'o> {
     /// The roles of a draft, in their order.
-    pub(super) fn all(
-        draft: usize,
-        of: &'d Draft<'o>,
-        priority: Weight,
-        supply: &Supply,
-    ) -> Vec<Self> {
+    pub(super) fn all(draft: usize, of: &'d Draft<'o>, supply: &Supply<'_>) -> Vec<Self> {
         let ballots: &[Ballot] = match &of.way {
             Way::Thresholds(_) => &[],
             Way::Votes(ballots) | Way::Arbitration(ballots, _) => ballots,
         };
         let mut roles: Vec<Self> = Vec::new();
         for (variant, candidate) in of.candidates.iter().enumerate() {
-            let pools = supply.draws.get(draft).and_then(|variants| variants.get(variant));
-            let pools = pools.cloned().unwrap_or_default();
+            let pools = supply.pools(draft, variant);
             let member = Member { variant, candidate, pools };
             let role = candidate.observed.role;
             if let Some(known) = roles.iter_mut().find(|known| known.role == role) {
@@ -56,7 +51,7 @@ impl<'d, 'o> RoleOf<'d, 'o> {
                 continue;
             }
             let ballot = ballots.iter().find(|ballot| ballot.role == role);
-            roles.push(Self { draft, role, priority, ballot, members: vec![member] });
+            roles.push(Self { draft, role, priority: of.priority, ballot, members: vec![member] });
         }
         roles.sort_by_key(|role| role.role);
         roles
@@ -109,6 +104,9 @@ impl<'d, 'o> RoleOf<'d, 'o> {
                 VoteReason::Covered { analyzer, coverage: finite(coverage) }
             }
         });
+        for member in &self.members {
+            plans[member.variant].slack = least.map_or(f64::INFINITY, |(_, coverage)| coverage);
+        }
         let after = self::least(&ballot.needs, counts, |need| &need.required);
         let short = after.filter(|(_, coverage)| *coverage < 1.0 - ROUNDING);
         let mover =

@@ -58,8 +58,10 @@ pub(crate) fn fill(fleet: &mut FleetObservation, now: Timestamp, numbers: &[Opti
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let total = Gpus::new(gpus as u32);
         let pool = GpuPool { total, used: Gpus::new(1) };
-        fleet.inventory =
-            Some(Inventory { gpus: [(super::id("H100"), pool)].into(), ..Inventory::default() });
+        fleet.inventory = Some(Inventory {
+            gpus: Some([(super::id("H100"), pool)].into()),
+            ..Inventory::default()
+        });
     }
 }
 
