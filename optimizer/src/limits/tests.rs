@@ -207,3 +207,12 @@ fn an_inventory_is_read_with_every_part_left_out() {
     assert_eq!(inventory.quotas, [quota("q", "n", [("H100", None)])]);
     assert_eq!(read(serde_json::to_value(&inventory).unwrap()), inventory);
 }
+
+#[test]
+fn what_nothing_limits_gets_all_that_it_wants() {
+    let fleet = Fleet::new(&[("n", "H100", 2)]);
+    let (namespace, variant) = &fleet.0[0];
+    let ask = Ask { wanted: Replicas::new(u32::MAX), priority: 1.0, slack: 0.0 };
+    let grants = Limits::new(None, vec![Placed { namespace, variant }]).grant(&[ask]);
+    assert_eq!(grants.variants, [Grant { replicas: ask.wanted, limited: None }]);
+}
