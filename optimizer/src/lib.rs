@@ -8,7 +8,7 @@
 //!
 //! The modules stand in reading order, and each uses only those above it:
 //!
-//! 1. [`units`], [`id`] and [`gpu`]: seconds, tokens, rates; models, variants, replicas; kinds of GPU.
+//! 1. [`units`], [`id`] and [`gpu`]: seconds, tokens, rates; models, variants; kinds of GPU.
 //! 2. [`slo`] and [`policy`]: what users are promised, and the thresholds that one may tune.
 //! 3. [`step_time`] and [`queueing`]: what one replica can do, as far as a formula tells.
 //! 4. [`observation`]: what is known, with the age of each signal.
@@ -16,7 +16,7 @@
 //! 6. [`assessment`] and [`decision`]: what an analyzer says, in replicas; what the controller
 //!    decides, a replica count for each variant with its trail.
 //! 7. [`analyzers`] and [`vote`]: how much a model needs, by each of them and by all together.
-//! 8. [`limits`]: the GPUs that there are, what quotas leave of them, and the rules at zero replicas.
+//! 8. [`limits`]: the GPUs that there are, what quotas leave of them, and the rules at zero.
 //! 9. [`solver`]: the cheapest replica counts that cover the needs, within those limits.
 //! 10. [`controller`]: bounds, windows, cooldown and step limits around all that.
 //! 11. [`explain`]: why a count is what it is, and what would have changed it.

@@ -60,30 +60,12 @@ impl<'a> Limits<'a> {
     /// needs no GPU, as far as is known, counts as one of one GPU.
     #[must_use]
     pub fn new(inventory: Option<&Inventory>, variants: Vec<Placed<'a>>) -> Self {
-        let mut draws = vec![Draw::default(); variants.len()];
-        let mut pools = Vec::new();
+        let draws = vec![Draw::default(); variants.len()];
+        let mut limits = Self { variants, pools: Vec::new(), draws };
         if let Some(inventory) = inventory {
-            let stock = inventory.gpus.as_ref().map(stock);
-            let models: Vec<_> = variants
-                .iter()
-                .map(|placed| resolve(&placed.variant.accelerator, stock.as_ref()))
-                .collect();
-            for (kind, pool) in stock.iter().flatten() {
-                let members = (0..variants.len()).filter(|&idx| models[idx].as_ref() == Ok(kind));
-                let source = PoolSource::Cluster(kind.clone());
-                let pool = Pool { source, limit: pool.total, used: pool.used, held: Gpus::ZERO };
-                join(pool, members, &variants, &mut pools, &mut draws);
-            }
-            for (draw, model) in draws.iter_mut().zip(&models) {
-                draw.denied = model.as_ref().err().cloned();
-            }
-            let mut quotas: Vec<_> = inventory.quotas.iter().collect();
-            quotas.sort();
-            for quota in quotas {
-                bind(quota, &models, &variants, &mut pools, &mut draws);
-            }
+            limits.bind(inventory);
         }
-        Self { variants, pools, draws }
+        limits
     }
 
     /// The pools: first the cluster's kinds, then the entries of quotas, each in the order of their
@@ -109,6 +91,85 @@ impl<'a> Limits<'a> {
     }
 }
 
+/// What an accelerator's name stands for.
+struct Resolved {
+    /// The kind; where there is none, or more than one, what the name says.
+    kind: GpuModel,
+    problem: Option<LimitsReason>,
+}
+
+impl Limits<'_> {
+    fn bind(&mut self, inventory: &Inventory) {
+        let stock = inventory.gpus.as_ref().map(stock);
+        // Many variants share a few names.
+        let mut names = BTreeMap::new();
+        for Placed { variant: VariantObservation { accelerator, .. }, .. } in &self.variants {
+            names.entry(accelerator).or_insert_with(|| resolve(accelerator, stock.as_ref()));
+        }
+        let resolved: Vec<&Resolved> =
+            self.variants.iter().map(|placed| &names[&placed.variant.accelerator]).collect();
+
+        for (draw, resolved) in self.draws.iter_mut().zip(&resolved) {
+            draw.denied.clone_from(&resolved.problem);
+        }
+        for (kind, pool) in stock.iter().flatten() {
+            let source = PoolSource::Cluster(kind.clone());
+            let members = (0..resolved.len())
+                .filter(|&idx| resolved[idx].problem.is_none() && resolved[idx].kind == *kind);
+            self.add_pool(source, pool.total, pool.used, members);
+        }
+        let mut quotas: Vec<_> = inventory.quotas.iter().collect();
+        quotas.sort();
+        for quota in quotas {
+            self.bind_quota(quota, &resolved);
+        }
+    }
+
+    /// Makes the entries of a quota pools of the variants that it binds.
+    ///
+    /// What a name stands for in the cluster is what counts, so a quota on A100-SXM-80GB covers a
+    /// variant on "A100" where that is the only A100.
+    fn bind_quota(&mut self, quota: &Quota, resolved: &[&Resolved]) {
+        let entries: Vec<GpuModel> = quota.limits.keys().map(GpuModel::from).collect();
+        let bound: Vec<usize> = (0..resolved.len())
+            .filter(|&idx| quota.scope.binds(self.variants[idx].namespace))
+            .collect();
+        for &idx in &bound {
+            if !entries.iter().any(|entry| entry.matches(&resolved[idx].kind)) {
+                let accelerator = &self.variants[idx].variant.accelerator;
+                self.draws[idx].denied.get_or_insert_with(|| LimitsReason::NotInQuota {
+                    accelerator: accelerator.clone(),
+                    quota: quota.name.clone(),
+                });
+            }
+        }
+        for ((accelerator, limit), entry) in quota.limits.iter().zip(&entries) {
+            let Some(limit) = *limit else { continue };
+            let used = quota.used.get(accelerator).copied().unwrap_or_default();
+            let source =
+                PoolSource::Quota { name: quota.name.clone(), accelerator: accelerator.clone() };
+            let covered = bound.iter().copied().filter(|&idx| entry.matches(&resolved[idx].kind));
+            self.add_pool(source, limit, used, covered);
+        }
+    }
+
+    fn add_pool(
+        &mut self,
+        source: PoolSource,
+        limit: Gpus,
+        used: Gpus,
+        members: impl Iterator<Item = usize>,
+    ) {
+        let mut held = Gpus::ZERO;
+        for member in members {
+            let variant = self.variants[member].variant;
+            held += grant::gpus(variant, variant.current);
+            self.draws[member].pools.push(self.pools.len());
+        }
+        self.pools.push(Pool { source, limit, used, held });
+    }
+}
+
 /// The GPUs of each kind, whatever it is called.
 fn stock(gpus: &BTreeMap<AcceleratorId, GpuPool>) -> BTreeMap<GpuModel, GpuPool> {
     let mut stock = BTreeMap::<_, GpuPool>::new();
@@ -124,84 +185,29 @@ fn stock(gpus: &BTreeMap<AcceleratorId, GpuPool>) -> BTreeMap<GpuModel, GpuPool>
 ///
 /// That is the kind of this very name, or else the only one that matches. A name that tells nothing
 /// stands for the only kind that there is, if there is only one.
-fn resolve(
-    accelerator: &AcceleratorId,
-    stock: Option<&BTreeMap<GpuModel, GpuPool>>,
-) -> Result<GpuModel, LimitsReason> {
+fn resolve(accelerator: &AcceleratorId, stock: Option<&BTreeMap<GpuModel, GpuPool>>) -> Resolved {
     let named = GpuModel::from(accelerator);
     let Some(stock) = stock.filter(|stock| !stock.contains_key(&named)) else {
-        return Ok(named);
+        return Resolved { kind: named, problem: None };
     };
-    let matching: Vec<_> = stock.keys().filter(|kind| kind.matches(&named)).collect();
-    match matching[..] {
-        [kind] => Ok(kind.clone()),
-        [] => match stock.keys().next() {
-            Some(only) if stock.len() == 1 && tells_nothing(&named, only) => Ok(only.clone()),
-            _ => Err(LimitsReason::NoSuchAccelerator { accelerator: accelerator.clone() }),
-        },
-        _ => Err(LimitsReason::AmbiguousAccelerator {
-            accelerator: accelerator.clone(),
-            kinds: matching.iter().map(|kind| format!("{kind:#}")).collect(),
-        }),
+    let mut candidates: Vec<_> = stock.keys().filter(|kind| kind.matches(&named)).collect();
+    if candidates.is_empty() && stock.len() == 1 {
+        candidates.extend(stock.keys().filter(|only| tells_nothing(&named, only)));
     }
+    let problem = match candidates[..] {
+        [kind] => return Resolved { kind: kind.clone(), problem: None },
+        [] => LimitsReason::NoSuchAccelerator { accelerator: accelerator.clone() },
+        _ => LimitsReason::AmbiguousAccelerator {
+            accelerator: accelerator.clone(),
+            kinds: candidates.iter().map(|kind| format!("{kind:#}")).collect(),
+        },
+    };
+    Resolved { kind: named, problem: Some(problem) }
 }
 
 /// Whether a name may be a private one for `kind`: of no family that is known, and no other slice.
 fn tells_nothing(named: &GpuModel, kind: &GpuModel) -> bool {
     !named.is_known() && named.partition() == kind.partition()
-}
-
-/// Makes the entries of a quota pools of the variants that it binds.
-fn bind(
-    quota: &Quota,
-    models: &[Result<GpuModel, LimitsReason>],
-    variants: &[Placed<'_>],
-    pools: &mut Vec<Pool>,
-    draws: &mut [Draw],
-) {
-    // What a name stands for in the cluster is what counts, so a quota on A100-SXM-80GB covers a
-    // variant on "A100" where that is the only A100.
-    let kinds: Vec<GpuModel> = models
-        .iter()
-        .zip(variants)
-        .map(|(model, placed)| match model {
-            Ok(kind) => kind.clone(),
-            Err(_) => GpuModel::from(&placed.variant.accelerator),
-        })
-        .collect();
-    let bound = |idx: &usize| quota.scope.binds(variants[*idx].namespace);
-    let listed: Vec<GpuModel> = quota.limits.keys().map(GpuModel::from).collect();
-    for idx in (0..variants.len()).filter(bound) {
-        if !listed.iter().any(|entry| entry.matches(&kinds[idx])) {
-            draws[idx].denied.get_or_insert_with(|| LimitsReason::NotInQuota {
-                accelerator: variants[idx].variant.accelerator.clone(),
-                quota: quota.name.clone(),
-            });
-        }
-    }
-    for ((accelerator, limit), entry) in quota.limits.iter().zip(&listed) {
-        let Some(limit) = *limit else { continue };
-        let members = (0..variants.len()).filter(bound).filter(|&idx| entry.matches(&kinds[idx]));
-        let (name, accelerator) = (quota.name.clone(), accelerator.clone());
-        let used = quota.used.get(&accelerator).copied().unwrap_or_default();
-        let source = PoolSource::Quota { name, accelerator };
-        join(Pool { source, limit, used, held: Gpus::ZERO }, members, variants, pools, draws);
-    }
-}
-
-/// Adds a pool and makes some variants its members.
-fn join(
-    mut pool: Pool,
-    members: impl Iterator<Item = usize>,
-    variants: &[Placed<'_>],
-    pools: &mut Vec<Pool>,
-    draws: &mut [Draw],
-) {
-    for member in members {
-        draws[member].pools.push(pools.len());
-        pool.held += grant::gpus(variants[member].variant, variants[member].variant.current);
-    }
-    pools.push(pool);
 }
 
 #[cfg(test)]

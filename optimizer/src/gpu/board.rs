@@ -72,23 +72,23 @@ const FAMILIES: [Family; 47] = [
     family(Amd, "MI350X", &[], &[(Some(Oam), 288)]),
     family(Amd, "MI355X", &[], &[(Some(Oam), 288)]),
     // A Gaudi is called by its generation, by its board (HL-2xx), or by the chart's short name.
-    family(Intel, "Gaudi", &["hl200", "hl205"], &[(Some(Oam), 32)]),
+    family(Intel, "Gaudi", &["hl200", "hl205"], &[(Some(Pcie), 32), (Some(Oam), 32)]),
     family(Intel, "Gaudi-2", &["g2", "hl225", "hl225b", "hl225c", "hl225d", "hl225h"], &[(Some(Oam), 96)]),
-    family(Intel, "Gaudi-3", &["g3", "hl325", "hl325l", "hl328", "hl338"], &[(Some(Oam), 128), (Some(Pcie), 128)]),
+    family(Intel, "Gaudi-3", &["g3", "hl325", "hl325l", "hl335", "hl338"], &[(Some(Oam), 128), (Some(Pcie), 128)]),
     family(Intel, "Max-1550", &["datacentergpumax1550"], &[(Some(Oam), 128)]),
 ];
 
 /// The family of this name, in any case and with any separators.
 pub(super) fn family_named(name: &str) -> Option<&'static Family> {
-    let key = key(name);
-    FAMILIES
-        .iter()
-        .find(|family| self::key(family.name) == key || family.other_names.contains(&key.as_str()))
+    let is_called = |other: &str| letters(other).eq(letters(name));
+    FAMILIES.iter().find(|family| {
+        is_called(family.name) || family.other_names.iter().any(|other| is_called(other))
+    })
 }
 
 /// The letters and digits of a name, in lower case.
-fn key(name: &str) -> String {
-    name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().filter(u8::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase())
 }
 
 impl Family {

@@ -44,6 +44,11 @@ fn slices() {
         "H100-MIG-1g.10gb.me",
         "H100-SXM-80GB-MIG-1g.10gb.me",
     );
+    check(
+        "NVIDIA H100 PCIe MIG 1g.10gb+me",
+        "H100-MIG-1g.10gb.me",
+        "H100-PCIe-80GB-MIG-1g.10gb.me",
+    );
     check("nvidia.com/mig-1g.5gb", "NVIDIA-GPU-MIG-1g.5gb", "NVIDIA-GPU-MIG-1g.5gb");
     check("NVIDIA-A100-SXM4-40GB-SHARED", "A100-SHARED", "A100-SXM-40GB-SHARED");
     let slice = GpuModel::named("nvidia.com/mig-1g.5gb");

@@ -137,9 +137,11 @@ impl<'a> Claim<'a> {
     /// How many more replicas fit into what is free.
     fn fitting(&self, free: &[Gpus]) -> Replicas {
         let draw = &self.limits.draws[self.idx];
-        let least = draw.pools.iter().map(|&pool| free[pool].get()).min().unwrap_or(u32::MAX);
-        let least = if draw.denied.is_some() { 0 } else { least };
-        Replicas::new(least / per_replica(self.variant()))
+        if draw.denied.is_some() {
+            return Replicas::ZERO;
+        }
+        let least = draw.pools.iter().map(|&pool| free[pool].get()).min();
+        Replicas::new(least.map_or(u32::MAX, |least| least / per_replica(self.variant())))
     }
 
     fn take(&mut self, replicas: Replicas, free: &mut [Gpus]) {

@@ -116,13 +116,12 @@ impl Vessel {
 
 /// Divides the GPUs that are left in whole replicas; returns what is left then.
 fn pour(mut left: f64, vessels: &mut [&mut Vessel]) -> f64 {
-    /// A share that misses a whole number by less than this part is that number.
-    const ROUNDING: f64 = 1e-12;
     let level = level(left, vessels);
     let mut remainders = Vec::with_capacity(vessels.len());
     for (idx, vessel) in vessels.iter_mut().enumerate() {
         let exact = (level * vessel.weight / vessel.gpus).min(vessel.room);
-        let whole = (exact * (1.0 + ROUNDING)).floor().min(vessel.room);
+        // One that misses a whole number by rounding has the largest remainder of all, and gets it back.
+        let whole = exact.floor();
         vessel.fill(whole);
         left -= whole * vessel.gpus;
         remainders.push((Reverse(millionths(exact - whole)), idx));
@@ -195,6 +194,14 @@ mod tests {
         // 5.5 GPUs each: one replica of 4 and its remainder of 1.5, five of 1 and their half.
         check(11, &[claim(1.0, 0, 9, 4), claim(1.0, 0, 9, 1)], &[1, 7]);
         check(3, &[claim(1.0, 0, 9, 4), claim(1.0, 0, 2, 1)], &[0, 2]);
+    }
+
+    #[test]
+    fn remainders_that_differ_by_rounding_are_equal() {
+        // 0.1 + 0.2 is a little more than 0.3, which is no reason to serve it first.
+        check(3, &[claim(0.3, 0, 9, 1), claim(0.1 + 0.2, 0, 9, 1)], &[2, 1]);
+        // A third of 0.9 is a little less than 0.3, and ten of them are three all the same.
+        check(30, &[claim(0.9 / 3.0, 0, 99, 1), claim(2.7, 0, 99, 1)], &[3, 27]);
     }
 
     #[test]

@@ -81,9 +81,14 @@ fn a_short_name_is_served_by_the_only_kind_that_it_names() {
         check_free(&one, "n", name, Some(8));
     }
     check_free(&one, "n", "NVIDIA-A100-PCIE-40GB", Some(0));
+    // A quota on another A100 is not on the one that the name stands for.
+    let cards = quota("cards", "n", [("NVIDIA-A100-PCIE-40GB", Some(4))]);
+    check_free(&Inventory { quotas: vec![cards], ..one }, "n", "A100", Some(0));
 
     let two = cluster([("NVIDIA-A100-SXM4-80GB", 8, 0), ("NVIDIA-A100-SXM4-40GB", 4, 0)]);
     check_free(&two, "n", "NVIDIA-A100-SXM4-40GB", Some(4));
+    let named = cluster([("A100", 2, 0), ("NVIDIA-A100-SXM4-40GB", 4, 0)]);
+    check_free(&named, "n", "A100", Some(2));
     assert_eq!(
         denial(&two, "A100").unwrap(),
         "A100 may be A100-SXM-40GB or A100-SXM-80GB, so none is added"
@@ -201,4 +206,13 @@ fn an_inventory_is_read_with_every_part_left_out() {
     assert_eq!(inventory.gpus, cluster([("H100", 8, 0)]).gpus);
     assert_eq!(inventory.quotas, [quota("q", "n", [("H100", None)])]);
     assert_eq!(read(serde_json::to_value(&inventory).unwrap()), inventory);
+}
+
+#[test]
+fn what_nothing_limits_gets_all_that_it_wants() {
+    let fleet = Fleet::new(&[("n", "H100", 2)]);
+    let (namespace, variant) = &fleet.0[0];
+    let ask = Ask { wanted: Replicas::new(u32::MAX), priority: 1.0, slack: 0.0 };
+    let grants = Limits::new(None, vec![Placed { namespace, variant }]).grant(&[ask]);
+    assert_eq!(grants.variants, [Grant { replicas: ask.wanted, limited: None }]);
 }

@@ -93,9 +93,10 @@ impl fmt::Display for LimitsReason {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::decision::Reason;
 
     #[test]
-    fn each_finding_is_a_sentence() {
+    fn each_finding_is_a_sentence_and_survives_its_file() {
         let accelerator: AcceleratorId = "A100".parse().unwrap();
         let limited = |quota: Option<&str>| LimitsReason::GpusLimited {
             wanted: Replicas::new(5),
@@ -113,6 +114,11 @@ mod tests {
             },
             LimitsReason::NotInQuota { accelerator, quota: "team".to_owned() },
         ];
+        for reason in &all {
+            let reason = Reason::Limits(reason.clone());
+            let json = serde_json::to_value(&reason).unwrap();
+            assert_eq!(serde_json::from_value::<Reason>(json).unwrap(), reason);
+        }
         let lines: Vec<_> = all.iter().map(|r| format!("{}: {r}", r.as_str())).collect();
         insta::assert_snapshot!(lines.join("\n"), @r"
         gpus-limited: 3 instead of 5: the cluster has too few A100-SXM-80GB free

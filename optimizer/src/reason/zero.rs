@@ -47,3 +47,35 @@ impl fmt::Display for ZeroReason {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::Reason;
+
+    #[test]
+    fn each_finding_is_a_sentence_and_survives_its_file() {
+        for (reason, name, sentence) in [
+            (
+                ZeroReason::IdleToZero { retention: Seconds::from_minutes(10.0) },
+                "idle-to-zero",
+                "no request in 10m, so none stays",
+            ),
+            (
+                ZeroReason::KeptAwake,
+                "kept-awake",
+                "the cheapest stays: the model may not go to zero",
+            ),
+            (
+                ZeroReason::WokenByQueue { queue: QueueLength::new(3.0) },
+                "woken-by-queue",
+                "the cheapest starts: no replica, and 3 waiting",
+            ),
+        ] {
+            let reason = Reason::Zero(reason);
+            assert_eq!((reason.as_str(), reason.to_string().as_str()), (name, sentence));
+            let json = serde_json::to_value(&reason).unwrap();
+            assert_eq!(serde_json::from_value::<Reason>(json).unwrap(), reason);
+        }
+    }
+}

@@ -161,6 +161,10 @@ fn g1_to_g6_free_gpus_go_to_those_in_need() {
     let equal = [v("exp", 2, 1, 2).slack(0.1).cost(20.0), v("cheap", 2, 1, 2).slack(0.1).cost(5.0)];
     check("G5", &free(4, 4), &equal, &[(2, false), (2, false)], &[0]);
     check("G5, two GPUs", &free(2, 4), &equal, &[(1, true), (2, false)], &[0]);
+    let named = [v("a", 2, 1, 2).slack(0.0).cost(9.0), v("z", 2, 1, 2).slack(-0.0).cost(5.0)];
+    check("G5, cost before name", &free(2, 4), &named, &[(1, true), (2, false)], &[0]);
+    let named = [v("a", 2, 1, 2).slack(-0.0).cost(5.0), v("z", 2, 1, 2).slack(0.0).cost(1.0)];
+    check("G5, one zero", &free(2, 4), &named, &[(1, true), (2, false)], &[0]);
     check("G6", &free(10, 1), &[v("v1", 0, 1, 2)], &[(2, false)], &[9]);
 }
 
@@ -274,6 +278,7 @@ fn rs_01_to_rs_08_shares() {
     check_share("RS-07, 6:2", 4, &[(6.0, 0, 4), (2.0, 0, 4)], &[3, 1], false);
     check_share("RS-07, 3:1", 6, &[(3.0, 1, 6), (1.0, 1, 6)], &[4, 2], false);
     check_share("RS-07, no demand", 2, &[(0.0, 1, 2), (0.0, 1, 2)], &[1, 1], false);
+    check_share("RS-11", 5, &[(4.0, 0, 4), (8.0, 0, 4), (16.0, 0, 4)], &[1, 1, 3], false);
     assert_eq!(ReplicaLoad::new(8500.0 / 1000.0).ceil(), Replicas::new(9), "RS-08");
 }
 

@@ -271,6 +271,28 @@ proptest! {
         }
     }
 
+    /// Single GPUs: each claim's share is the exact one, rounded up or down.
+    #[test]
+    fn shares_are_those_of_communicating_vessels(budget in 0..60_u32, claims in claims()) {
+        let weight = |claim: &Claim| if claim.weight > 0.0 { claim.weight.min(1e9) } else { 0.0 };
+        let single = |claim: Claim| Claim { weight: weight(&claim), gpus_per_replica: Gpus::new(1), ..claim };
+        let claims: Vec<_> = claims.into_iter().map(single).collect();
+        let exact = |claim: &Claim, level: f64| {
+            let floor = claim.floor.min(claim.cap).as_f64();
+            (floor + level * claim.weight).min(if claim.weight > 0.0 { claim.cap.as_f64() } else { floor })
+        };
+        let total = |level| claims.iter().map(|claim| exact(claim, level)).sum::<f64>();
+        prop_assume!(total(0.0) <= f64::from(budget));
+        let (mut low, mut high) = (0.0, 1e10);
+        for _ in 0..200 {
+            let middle = f64::midpoint(low, high);
+            *if total(middle) <= f64::from(budget) { &mut low } else { &mut high } = middle;
+        }
+        for (claim, got) in claims.iter().zip(share(Gpus::new(budget), &claims).replicas) {
+            prop_assert!((got.as_f64() - exact(claim, low)).abs() < 1.0 + 1e-6, "{:?} {}", claim, got);
+        }
+    }
+
     /// The method of largest remainders may take one replica from somebody, but no more.
     #[test]
     fn a_larger_budget_takes_at_most_one_replica_from_anyone(

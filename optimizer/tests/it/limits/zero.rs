@@ -92,6 +92,7 @@ fn f1_to_f8_and_en_01_to_en_05() {
     let unknown = usage_of(Demand::default(), Vec::new());
     let ab = |a, b| [s("a", 1.0, a), s("b", 2.0, b)];
     check("F1", true, idle, &ab(2, 1), &[0, 0], true);
+    check("F1, down already", true, idle, &ab(0, 0), &[0, 0], false);
     check("F2", true, used, &ab(2, 1), &[2, 1], false);
     check("F3", true, unknown, &ab(2, 1), &[2, 1], false);
     check("F4", false, idle, &[s("a", 2.0, 0), s("b", 1.0, 0)], &[0, 1], true);
