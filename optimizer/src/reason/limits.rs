@@ -93,7 +93,7 @@ impl fmt::Display for LimitsReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::Reason;
+    use crate::reason::Reason;
 
     #[test]
     fn each_finding_is_a_sentence_and_survives_its_file() {

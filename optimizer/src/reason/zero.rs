@@ -51,7 +51,7 @@ impl fmt::Display for ZeroReason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::Reason;
+    use crate::reason::Reason;
 
     #[test]
     fn each_finding_is_a_sentence_and_survives_its_file() {
