@@ -6,7 +6,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-pub use reason::{QueueingReason, Reason, SloReason, ThroughputReason, TokensReason};
+pub use reason::{
+    CapacityBasis, LineBasis, QueueingReason, RateBasis, Reason, SloReason, ThroughputReason,
+    TokensReason,
+};
 
 use crate::id::{ModelId, Namespace, VariantId};
 use crate::units::{Replicas, Timestamp};

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 pub use queueing::QueueingReason;
 pub use slo::SloReason;
-pub use throughput::ThroughputReason;
-pub use tokens::TokensReason;
+pub use throughput::{LineBasis, ThroughputReason};
+pub use tokens::{CapacityBasis, RateBasis, TokensReason};
 
 use super::{Action, Direction};
 use crate::id::VariantId;
