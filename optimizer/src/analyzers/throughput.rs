@@ -187,7 +187,8 @@ impl Demand {
         let output = output.filter(|mean| *mean > 0.0).or_else(|| mean_output(seen));
         let output = match output {
             Some(output) => output,
-            None if arrivals.is_zero() => 0.0,
+            // Of nothing, or of variants that do not decode, any output is right.
+            None if arrivals.is_zero() || seen.is_empty() => 0.0,
             None => return Err("outputTokens"),
         };
         let at_gateway = reader.read(&subject.demand.gateway_queue).map(QueueLength::value);

@@ -6,5 +6,8 @@ mod fleet;
 mod layering;
 mod properties;
 mod queueing;
+mod scene;
 mod story;
+mod throughput;
+mod tokens;
 mod vectors;

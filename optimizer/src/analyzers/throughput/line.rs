@@ -205,7 +205,7 @@ mod tests {
     fn what_a_line_says_of_a_rate() {
         let line = Line { slope: 0.073, intercept: 0.006 };
         assert_close(line.generation(0.5, 65_536.0, 1024.0), 752.941_176);
-        assert_close(line.generation(0.5, 1_024_000.0, 4600.0), 2618.925_831);
+        assert_close(line.generation(0.5, 1_024_000.0, 4600.0), 2_618.925_831);
         let below_zero = Line { slope: 0.073, intercept: -1.0 };
         for rate in [
             line.generation(1.1, 65_536.0, 1024.0),

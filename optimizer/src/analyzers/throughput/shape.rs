@@ -20,7 +20,8 @@ impl Shape {
         let weight = |rate: f64| if by_rate { rate } else { 1.0 };
         let weights = total(engines.iter().map(|(rate, _)| weight(*rate)));
         let mean = |of: fn(&Self) -> f64| {
-            total(engines.iter().map(|(rate, shape)| of(shape) * (weight(*rate) / weights)))
+            let weighted = engines.iter().map(|(rate, shape)| of(shape) * weight(*rate));
+            total(weighted) / weights
         };
         (weights > 0.0).then(|| Self {
             input: mean(|shape| shape.input),

@@ -143,7 +143,7 @@ impl Learned {
         let weight = |sample: &Dated<_>| remainder(now.since(sample.at) - youngest, half_life);
         let weights: f64 = samples.iter().map(weight).sum();
         let sum: f64 = samples.iter().map(|sample| sample.value.as_f64() * weight(sample)).sum();
-        Some(floor(sum / weights))
+        Some(floor((sum / weights).round()))
     }
 
     /// The most that an engine got through with requests of this mix, or else the lesser of what

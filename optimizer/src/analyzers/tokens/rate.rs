@@ -78,7 +78,8 @@ pub(super) fn demand(census: &Census<'_>, role: Role, drain_time: Seconds) -> Op
         let rates: Vec<_> = engines().map(rate).collect::<Option<_>>()?;
         (!rates.is_empty()).then(|| total(rates))
     };
-    let rate = arriving.or_else(served)?;
+    // A gateway that counts no arrivals of a model under this name would be taken for calm.
+    let rate = arriving.filter(|rate| *rate > 0.0).or_else(served).or(arriving)?;
     let in_engines = total(engines().filter_map(|engine| {
         Some(engine.waiting? * engine.lengths.or(census.lengths).processed(role)?)
     }));

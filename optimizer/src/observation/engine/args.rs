@@ -394,4 +394,16 @@ mod tests {
             assert_eq!(parse(args, &[]).unwrap_err().to_string(), expected);
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_command_line_is_too_strange(
+            args in proptest::collection::vec("(sh|-c|--?(max|block)[-_](num-seqs|size|model-len)=?)?\\PC{0,9}", 0..6),
+        ) {
+            let args: Vec<_> = args.iter().map(String::as_str).collect();
+            let script = args.join(" ");
+            let _ = parse(&args, &[]);
+            let _ = parse(&["sh", "-c", &script], &[]);
+        }
+    }
 }
