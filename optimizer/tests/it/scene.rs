@@ -1,5 +1,7 @@
 //! One model at one moment, for the tests of single analyzers.
 
+mod properties;
+
 use optimizer::analyzers::Subject;
 use optimizer::forecast::Outlook;
 use optimizer::id::VariantId;
@@ -12,7 +14,7 @@ use optimizer::units::{
 use crate::fleet::id;
 
 /// One model at one moment.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) now: Timestamp,
     pub(crate) demand: Demand,

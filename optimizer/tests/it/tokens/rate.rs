@@ -191,3 +191,23 @@ fn a_short_burst_is_no_limit() {
         assert!(!names(&assessment).contains(&"tokens-rate"), "{step}");
     }
 }
+
+/// A gateway that knows the model by another name counts no arrivals. The engines know better.
+#[test]
+fn what_is_served_goes_before_no_arrivals() {
+    let mut world = World::new(2);
+    for _ in 0..8 {
+        world.step(20.0, true);
+    }
+    let now = Timestamp::from_seconds(world.seconds + 15.0);
+    let report = Report {
+        prompt_rate: Some(7000.0),
+        generation_rate: Some(1750.0),
+        ..Report::tokens(1000, 400_000, 0.0, 1000.0, 250.0)
+    };
+    let observed = reporting("variant-a", Role::Both, now, &[report; 2]);
+    let scene = Scene { now, ..Scene::new(vec![observed]) }.arriving(0.0);
+    let required = load(&assess(&scene, &mut world.state)).required.value();
+    let expected = 2.0 * 7.0 / (LIMIT * 0.85);
+    assert!((required - expected).abs() < 1e-6, "{required} instead of {expected}");
+}
