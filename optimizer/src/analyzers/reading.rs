@@ -1,6 +1,6 @@
 //! Signals, read at one moment.
 
-use crate::observation::{Reading, ReplicaObservation, Signal, VariantObservation};
+use crate::observation::{ReplicaObservation, Signal, VariantObservation};
 use crate::policy::Freshness;
 use crate::units::{Seconds, Timestamp, Tokens};
 
@@ -20,18 +20,16 @@ impl<'a> Reader<'a> {
     /// The value, be it fresh or stale.
     pub(super) fn read<T: Copy>(&mut self, signal: &Signal<T>) -> Option<T> {
         let value = signal.read(self.now, self.freshness).value()?;
-        if let Signal::Seen { at, .. } = signal {
-            self.oldest = self.oldest.max(self.now.since(*at));
+        if let Some((_, at)) = sample(signal) {
+            self.oldest = self.oldest.max(self.now.since(at));
         }
         Some(value)
     }
 
     /// The value if it is fresh, and when it was sampled.
     pub(super) fn fresh<T: Copy>(&self, signal: &Signal<T>) -> Option<(T, Timestamp)> {
-        match (signal.read(self.now, self.freshness), signal) {
-            (Reading::Fresh(value), Signal::Seen { at, .. }) => Some((value, *at)),
-            _ => None,
-        }
+        let is_fresh = signal.read(self.now, self.freshness).is_fresh();
+        sample(signal).filter(|_| is_fresh)
     }
 
     /// The age of the oldest signal that was used.
@@ -55,10 +53,18 @@ pub(super) fn reporting<'a>(
     };
     let mut replicas: Vec<_> = replicas.filter(is_up).collect();
     replicas.sort_by_key(|replica| {
-        let waiting = reader.fresh(&replica.waiting);
-        (&replica.replica, waiting, reader.fresh(&replica.kv_usage))
+        let ReplicaObservation { replica, waiting, kv_usage, kv_capacity, .. } = replica;
+        (replica, sample(waiting), sample(kv_usage), sample(kv_capacity))
     });
     replicas
+}
+
+/// What was sampled and when, whatever its age.
+fn sample<T: Copy>(signal: &Signal<T>) -> Option<(T, Timestamp)> {
+    match *signal {
+        Signal::Missing => None,
+        Signal::Seen { value, at } => Some((value, at)),
+    }
 }
 
 /// Engines of one replica: what its configuration says, or else what reports.

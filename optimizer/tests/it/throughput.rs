@@ -296,6 +296,14 @@ fn many_points_give_a_line_until_the_requests_change() {
         let speaks = assessment.judgment().map(|judgment| judgment.confidence);
         assert_eq!(speaks, (number == 9).then_some(Fraction::ONE), "{number}");
     }
+    // Given up, nothing of it is left.
+    let mut missed = state.clone();
+    let off = Report { generation_rate: Some(1.0), ..engine(0.5) };
+    for number in 10..13 {
+        assess(&l40s(number, off), &mut missed);
+    }
+    assert_eq!(flow(&l40s(13, engine(0.5)), &mut missed).unwrap().variants[0].line, None);
+
     let moved = Report { input: Some(6100.0), generation_rate: None, ..engine(0.5) };
     let found = &flow(&l40s(10, moved), &mut state.clone()).unwrap().variants[0];
     assert_close("B", found.line.unwrap().intercept(), INTERCEPT);

@@ -189,6 +189,27 @@ fn what_was_learned_is_forgotten() {
     assert_eq!(state, State::default());
 }
 
+/// A controller may step more often than its signals are sampled.
+#[test]
+fn a_sample_counts_once() {
+    let mut state = State::default();
+    stock_after(&single(Report::tokens(9000, 16_000, 6.0, 100.0, 50.0)), &mut state);
+    let look = |seconds: f64, in_use, queue| {
+        let at = Timestamp::from_seconds(seconds);
+        let report = Report::tokens(in_use, 16_000, queue, 100.0, 50.0);
+        let observed = reporting("variant-a", Role::Both, at, &[report]);
+        Scene { now: at, ..Scene::new(vec![observed]) }
+    };
+    let mut repeated = look(1015.0, 3000, 6.0);
+    for _ in 0..5 {
+        stock_after(&repeated, &mut state);
+        repeated.now += Seconds::from_millis(1.0);
+    }
+    let (mean, basis) = capacity(&stock_after(&look(1030.0, 10, 0.0), &mut state), "variant-a");
+    assert_eq!(basis, CapacityBasis::History);
+    assert!((5900..=6100).contains(&mean), "{mean}");
+}
+
 #[test]
 fn recent_samples_weigh_more() {
     let mut state = State::default();

@@ -40,8 +40,8 @@ pub(super) struct Engine<'a> {
     pub(super) replica: &'a ReplicaId,
     pub(super) kv_usage: Option<f64>,
     pub(super) waiting: Option<f64>,
-    /// When `waiting` was sampled.
-    pub(super) sampled: Timestamp,
+    /// When `waiting` was sampled, if it is fresh: a stale one shows no limit.
+    pub(super) sampled: Option<Timestamp>,
     pub(super) kv_capacity: Option<Tokens>,
     pub(super) lengths: Lengths,
     pub(super) prompt_rate: Option<f64>,
@@ -111,12 +111,11 @@ impl<'a> Ranks<'a> {
                 let length = |mean: f64| Some(mean).filter(|mean| *mean > 0.0);
                 let completions = reader.read(&replica.completions);
                 let queue_time = reader.read(&replica.queue_time);
-                let sampled = reader.fresh(&replica.waiting).map(|(_, at)| at);
                 Engine {
                     replica: &replica.replica,
                     kv_usage: reader.read(&replica.kv_usage).map(Fraction::value),
                     waiting: reader.read(&replica.waiting).map(QueueLength::value),
-                    sampled: sampled.unwrap_or_default(),
+                    sampled: reader.fresh(&replica.waiting).map(|(_, at)| at),
                     kv_capacity: reader.read(&replica.kv_capacity),
                     lengths: Lengths {
                         input: reader.read(&replica.input_tokens).and_then(|m| length(m.value())),

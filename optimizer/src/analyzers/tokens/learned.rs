@@ -79,35 +79,28 @@ impl Learned {
             self.cache = Some(Dated { value, at: census.now });
         }
         let before = self.looks.clone();
-        let mut samples = Vec::new();
+        let mut held = BTreeMap::<_, Vec<Tokens>>::new();
         let mut at_limits = Vec::with_capacity(ranks.engines.len());
         for engine in &ranks.engines {
             let in_use = self.in_use(engine);
             let look = before.get(engine.replica);
-            let at_limit = engine.waiting.zip(in_use).is_some_and(|(waiting, in_use)| {
-                waiting >= census.thresholds.queue_length.value()
+            let fresh = engine.waiting.and_then(QueueLength::checked).zip(engine.sampled);
+            let at_limit = fresh.zip(in_use).is_some_and(|((waiting, _), in_use)| {
+                waiting >= census.thresholds.queue_length
                     && in_use > Tokens::ZERO
                     && look.is_none_or(|look| look.is_followed_by(waiting, in_use))
             });
-            // A sample that was seen before is not another one.
-            let is_new = look.is_none_or(|look| look.at < engine.sampled);
-            if let (true, true, Some(value)) = (at_limit, is_new, in_use) {
+            if let (true, Some(in_use)) = (at_limit && engine.is_new(look), in_use) {
                 let length = OutputLength::of(engine.lengths.or(census.lengths).output);
-                samples.push((length, value));
+                held.entry(length).or_default().push(in_use);
             }
-            self.learn_rate(engine, look, census, policy);
-            if let Some(waiting) = engine.waiting.and_then(QueueLength::checked) {
-                let look = Look { at: engine.sampled, waiting, in_use };
-                self.looks.insert(engine.replica.clone(), look);
+            if let Some((waiting, at)) = fresh {
+                self.looks.insert(engine.replica.clone(), Look { at, waiting, in_use });
             }
             at_limits.push(at_limit);
         }
-        samples.sort_unstable();
-        for (length, value) in samples {
-            let held = self.held.entry(length).or_default();
-            held.push(Dated { value, at: census.now });
-            held.drain(..held.len().saturating_sub(SAMPLES));
-        }
+        self.learn_held(held, census.now);
+        self.learn_rates(ranks, &before, census, policy);
         at_limits
     }
 
@@ -158,45 +151,56 @@ impl Learned {
         !self.rates.is_empty()
     }
 
-    /// Takes in what an engine gets through. While requests wait for it that is its limit, and an
-    /// earlier limit moves towards it: down with time, up at once. At other times it is a lower
-    /// bound, which says nothing where no limit is known.
-    fn learn_rate(
+    /// Takes in what full engines hold: of all that are seen at once their median, so that the
+    /// samples spread over time.
+    fn learn_held(&mut self, held: BTreeMap<OutputLength, Vec<Tokens>>, at: Timestamp) {
+        for (length, mut values) in held {
+            values.sort_unstable();
+            let Some(&value) = values.get((values.len() - 1) / 2) else { continue };
+            let samples = self.held.entry(length).or_default();
+            samples.push(Dated { value, at });
+            samples.drain(..samples.len().saturating_sub(SAMPLES));
+        }
+    }
+
+    /// Takes in what engines get through. While requests wait that is a limit, and what was taken
+    /// for the limit before moves towards it: down with time, up at once. At other times it is a
+    /// lower bound, which says nothing where no limit is known.
+    fn learn_rates(
         &mut self,
-        engine: &Engine<'_>,
-        look: Option<&Look>,
+        ranks: &Ranks<'_>,
+        before: &BTreeMap<ReplicaId, Look>,
         census: &Census<'_>,
         policy: &Policy,
     ) {
-        let lengths = engine.lengths.or(census.lengths);
-        let rate = engine.processed_rate(self.kind.role(), census.lengths.hits);
-        let mix = Mix::of(self.kind.role(), &lengths);
-        let (Some(mix), Some(rate)) = (mix, rate.and_then(TokenRate::checked)) else {
-            return;
-        };
-        if rate.is_zero() {
-            return;
+        let mut seen = BTreeMap::<Mix, (TokenRate, TokenRate)>::new();
+        for engine in &ranks.engines {
+            let mix = Mix::of(self.kind.role(), &engine.lengths.or(census.lengths));
+            let rate = engine.processed_rate(self.kind.role(), census.lengths.hits);
+            if let (Some(mix), Some(rate)) = (mix, rate.and_then(TokenRate::checked)) {
+                let look = before.get(engine.replica);
+                let full = census.thresholds.queue_length;
+                let (most, limit) = seen.entry(mix).or_default();
+                *most = rate.max(*most);
+                if engine.is_backlogged(look, full) {
+                    *limit = rate.max(*limit);
+                }
+            }
         }
-        let full = census.thresholds.queue_length.value();
-        let waits = engine.waiting.is_some_and(|waiting| waiting >= full);
-        // The gauge is the highest of a window, so a burst that came and went shows in it too.
-        let is_backlogged = waits
-            && match engine.mean_waiting {
-                Some(mean) => mean >= 1.0,
-                None => look.is_some_and(|l| l.at < engine.sampled && l.waiting.value() >= full),
+        let (at, half_life) = (census.now, policy.tokens.stale_after);
+        for (mix, (most, limit)) in seen {
+            let known = self.rates.get(&mix);
+            let is_lower_bound = known.is_some_and(|known| most >= known.value);
+            if limit.is_zero() && !is_lower_bound {
+                continue;
+            }
+            let value = match known {
+                Some(known) if most < known.value => {
+                    limit + (known.value - limit) * remainder(at.since(known.at), half_life)
+                }
+                _ => most,
             };
-        let (now, half_life) = (census.now, policy.tokens.stale_after);
-        match self.rates.get_mut(&mix) {
-            Some(known) if rate >= known.value => *known = Dated { value: rate, at: now },
-            Some(known) if is_backlogged => {
-                let excess = (known.value - rate) * remainder(now.since(known.at), half_life);
-                let value = rate + excess;
-                *known = Dated { value, at: now };
-            }
-            None if is_backlogged => {
-                self.rates.insert(mix, Dated { value: rate, at: now });
-            }
-            Some(_) | None => {}
+            self.rates.insert(mix, Dated { value, at });
         }
     }
 
@@ -233,12 +237,28 @@ fn remainder(age: Seconds, half_life: Seconds) -> f64 {
     if halvings.is_nan() { 1.0 } else { (-halvings).exp2() }
 }
 
+impl Engine<'_> {
+    /// Whether its queue was sampled since the last look.
+    fn is_new(&self, look: Option<&Look>) -> bool {
+        self.sampled.is_some_and(|at| look.is_none_or(|look| look.at < at))
+    }
+
+    /// Whether requests wait for it, and not only for a moment. The gauge is the highest of a
+    /// window, so a burst that came and went shows in it too.
+    fn is_backlogged(&self, look: Option<&Look>, full: QueueLength) -> bool {
+        let waits = self.waiting.is_some_and(|waiting| waiting >= full.value());
+        let waited = || self.is_new(look) && look.is_some_and(|look| look.waiting >= full);
+        let lasts = self.mean_waiting.map_or_else(waited, |mean| mean >= 1.0);
+        self.sampled.is_some() && waits && lasts
+    }
+}
+
 impl Look {
     /// Whether what is seen now shows the limit of an engine that looked like this before. While
     /// its cache still fills up it does not, nor while its queue shrinks: then it gets through more
     /// than arrives, because of requests that need less than most.
-    fn is_followed_by(&self, waiting: f64, in_use: Tokens) -> bool {
+    fn is_followed_by(&self, waiting: QueueLength, in_use: Tokens) -> bool {
         let settled = self.in_use.is_none_or(|b| in_use.as_f64() <= b.as_f64() * (1.0 + GROWTH));
-        waiting >= self.waiting.value() && settled
+        waiting >= self.waiting && settled
     }
 }

@@ -58,12 +58,19 @@ fn variant(name: &'static str) -> impl Strategy<Value = VariantObservation> {
     let counts = (select(vec![0, 1, 3, u32::MAX]), select(vec![0, 1, 2, u32::MAX]));
     let accelerator = select(vec!["H100", "L40S"]);
     let sampled = (0..900_u32).prop_map(f64::from);
-    (role, vec(report(), 0..5), counts, accelerator, sampled).prop_map(
-        move |(role, reports, (current, ready), accelerator, sampled)| VariantObservation {
-            current: Replicas::new(current),
-            ready: Replicas::new(ready),
-            accelerator: id(accelerator),
-            ..reporting(name, role, Timestamp::from_seconds(sampled), &reports)
+    (role, vec(report(), 0..5), counts, accelerator, sampled, prop::bool::weighted(0.2)).prop_map(
+        move |(role, reports, (current, ready), accelerator, sampled, is_faulty)| {
+            let mut variant = VariantObservation {
+                current: Replicas::new(current),
+                ready: Replicas::new(ready),
+                accelerator: id(accelerator),
+                ..reporting(name, role, Timestamp::from_seconds(sampled), &reports)
+            };
+            // All under one name.
+            for replica in variant.replicas.iter_mut().filter(|_| is_faulty) {
+                replica.replica = id(name);
+            }
+            variant
         },
     )
 }
@@ -82,25 +89,25 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 fn scene() -> impl Strategy<Value = Scene> {
-    let demand = vec(prop::option::of(number()), 5..=5);
+    let demand = vec(prop::option::of(number()), 4..=4);
     let variants = (variant("a"), variant("b"), variant("c"));
-    (0..900_u32, variants, demand, policy()).prop_map(|(seconds, (a, b, c), demand, policy)| {
+    let bytes = select(vec![0, 4000, u64::MAX]);
+    let seconds = 0..900_u32;
+    let all = (seconds, variants, demand, bytes, policy());
+    all.prop_map(|(seconds, (a, b, c), demand, bytes, policy)| {
         let now = Timestamp::from_seconds(f64::from(seconds));
         let mut scene = Scene { now, policy, ..Scene::new(vec![a, b, c]) };
-        let seen = |value: Option<f64>| value.map(|value| value.min(1e18));
         if let Some(rate) = demand[0] {
             scene.demand.arrival_rate = scene.seen(RequestRate::new(rate));
         }
         if let Some(queue) = demand[1] {
             scene.demand.gateway_queue = scene.seen(QueueLength::new(queue));
         }
-        if let Some(bytes) = seen(demand[2]) {
-            scene.demand.gateway_bytes = scene.seen(Bytes::new(bytes as u64));
-        }
-        if let Some(mean) = demand[3] {
+        scene.demand.gateway_bytes = scene.seen(Bytes::new(bytes));
+        if let Some(mean) = demand[2] {
             scene.demand.input.mean = scene.seen(MeanTokens::new(mean));
         }
-        if let Some(mean) = demand[4] {
+        if let Some(mean) = demand[3] {
             scene.demand.output.mean = scene.seen(MeanTokens::new(mean));
         }
         scene

@@ -3,12 +3,12 @@
 use optimizer::analyzers::tokens::State;
 use optimizer::assessment::Assessment;
 use optimizer::decision::{Reason, TokensReason};
-use optimizer::observation::{Role, VariantObservation};
+use optimizer::observation::Role;
 use optimizer::step_time::StepTime;
-use optimizer::units::{Fraction, ReplicaLoad, Seconds, Timestamp};
+use optimizer::units::{Fraction, ReplicaLoad, Seconds, Timestamp, Tokens};
 
 use super::{assess, confidence, load, names};
-use crate::scene::{Report, Scene, reporting};
+use crate::scene::{Report, Scene, reporting, variant};
 
 /// What an engine gets through, in requests per second.
 const LIMIT: f64 = 8.0;
@@ -21,12 +21,11 @@ struct World {
     replicas: u32,
     queue: f64,
     state: State,
-    profile: Option<StepTime>,
 }
 
 impl World {
     fn new(replicas: u32) -> Self {
-        Self { seconds: 1000.0, replicas, queue: 0.0, state: State::default(), profile: None }
+        Self { seconds: 1000.0, replicas, queue: 0.0, state: State::default() }
     }
 
     fn step(&mut self, arrivals: f64, counts_arrivals: bool) -> Assessment {
@@ -55,7 +54,6 @@ impl World {
         let now = Timestamp::from_seconds(self.seconds);
         let reports = vec![report; self.replicas as usize];
         let observed = reporting("variant-a", Role::Both, now, &reports);
-        let observed = VariantObservation { profile: self.profile, ..observed };
         let scene = Scene { now, ..Scene::new(vec![observed]) };
         let scene = if counts_arrivals { scene.arriving(arrivals) } else { scene };
         assess(&scene, &mut self.state)
@@ -95,10 +93,7 @@ fn a_queue_at_a_low_kv_usage_asks_for_more_and_lets_go_again() {
 /// Nothing waits yet: by the stock, a quarter of the two replicas would do.
 #[test]
 fn the_rate_asks_for_more_before_a_queue_forms() {
-    let mut world = World::new(2);
-    for _ in 0..8 {
-        world.step(20.0, true);
-    }
+    let mut world = learned();
     for _ in 0..60 {
         world.step(4.0, true);
     }
@@ -118,10 +113,7 @@ fn the_rate_asks_for_more_before_a_queue_forms() {
 
 #[test]
 fn the_reason_says_which_bound_binds() {
-    let mut world = World::new(2);
-    for _ in 0..8 {
-        world.step(20.0, true);
-    }
+    let mut world = learned();
     world.replicas = 4;
     for _ in 0..20 {
         world.step(20.0, true);
@@ -136,32 +128,99 @@ fn the_reason_says_which_bound_binds() {
 }
 
 /// Nothing was ever full, and the profile says what a full step takes: 20 ms, 0.1 ms for each
-/// sequence and 30 µs for each prompt token.
+/// sequence and 30 µs for each prompt token. With an output of 250 each sequence comes with 4 prompt
+/// tokens a step, or with 2 where the prefix cache has half of them, and keeps 1125 tokens.
 #[test]
 fn a_profile_stands_in_for_what_was_not_seen() {
+    for (name, role, size, hits, budget, prompt, sequences) in [
+        ("256 sequences bind", Role::Both, 400_000, 0.0, 8192, 1024.0, 256.0),
+        ("hits", Role::Both, 400_000, 0.5, 8192, 512.0, 256.0),
+        ("the cache binds", Role::Both, 112_500, 0.0, 8192, 320.0, 80.0),
+        ("the budget binds", Role::Both, 400_000, 0.0, 500, 400.0, 100.0),
+        ("prefill", Role::Prefill, 400_000, 0.0, 8192, 8192.0, 0.0),
+        ("decode", Role::Decode, 400_000, 0.0, 8192, 0.0, 256.0),
+    ] {
+        let report = Report { hits: Some(hits), ..Report::tokens(0, size, 0.0, 1000.0, 250.0) };
+        let mut observed = variant("variant-a", role, &[report]);
+        observed.engine.max_batched_tokens = Tokens::new(budget);
+        observed.profile = Some(StepTime {
+            overhead: Seconds::from_millis(20.0),
+            per_prompt_token: Seconds::from_millis(0.03),
+            per_sequence: Seconds::from_millis(0.1),
+            per_context_token: Seconds::ZERO,
+        });
+        let per_request = match role {
+            Role::Both => 1000.0 * (1.0 - hits) + 250.0,
+            Role::Prefill => 1000.0,
+            Role::Decode => 250.0,
+        };
+        let rate = (prompt + sequences) / (0.020 + 0.000_03 * prompt + 0.000_1 * sequences);
+        let expected = 10.0 * per_request / (rate * 0.85);
+        let assessment = assess(&Scene::new(vec![observed]).arriving(10.0), &mut State::default());
+        let required = load(&assessment).required.value();
+        assert!((required - expected).abs() < 1e-9, "{name}: {required} instead of {expected}");
+    }
+}
+
+/// A model that two replicas were seen to get through 10 000 tokens/s of, each.
+fn learned() -> World {
     let mut world = World::new(2);
-    world.profile = Some(StepTime {
-        overhead: Seconds::from_millis(20.0),
-        per_prompt_token: Seconds::from_millis(0.03),
-        per_sequence: Seconds::from_millis(0.1),
-        per_context_token: Seconds::ZERO,
-    });
-    // 256 sequences take in 1024 prompt tokens a step: 1280 tokens in 76.32 ms. What binds first is
-    // the cache: 320 000 / 1125 = 284 sequences.
-    let rate = 1280.0 / 0.076_32;
-    let assessment = world.step(10.0, true);
-    let expected = 10.0 * TOKENS / (rate * 0.85);
-    let required = load(&assessment).required.value();
-    assert!((required - expected).abs() < 1e-6, "{required} instead of {expected}");
+    for _ in 0..8 {
+        world.step(20.0, true);
+    }
+    world
+}
+
+/// One engine, 15 s after what was learned, of which requests arrive at 8 per second.
+fn next(world: &mut World, report: Report) -> f64 {
+    world.seconds += 15.0;
+    let now = Timestamp::from_seconds(world.seconds);
+    let scene =
+        Scene { now, ..Scene::new(vec![reporting("variant-a", Role::Both, now, &[report])]) };
+    load(&assess(&scene.arriving(8.0), &mut world.state)).required.value() * 0.85
+}
+
+#[test]
+fn what_an_engine_gets_through_moves_with_what_it_shows() {
+    let of = |prompt: f64, output: f64, rate: f64, queue: f64| Report {
+        hits: Some(0.0),
+        prompt_rate: Some(rate * prompt),
+        generation_rate: Some(rate * output),
+        ..Report::tokens(0, 400_000, queue, prompt, output)
+    };
+    let calm = of(1000.0, 250.0, 4.0, 0.0);
+    let check = |name: &str, report: Report, expected: f64| {
+        let load = next(&mut learned(), report);
+        assert!((load - expected).abs() < 1e-3, "{name}: {load} instead of {expected}");
+    };
+    check("as learned", calm, 1.0);
+    check("more, though it is not full", of(1000.0, 250.0, 10.0, 0.0), 0.8);
+    // 48 wait, though not for long: within a minute that is a tenth of what arrives.
+    let burst =
+        Report { waiting: Some(48.0), completions: Some(4.0), queue_time: Some(0.1), ..calm };
+    check("requests wait", burst, 1.1);
+    check("a mix beside it", of(1000.0, 160.0, 4.0, 0.0), 1160.0 / TOKENS);
+    let unlike = of(1000.0, 60.0, 4.0, 0.0);
+    check("another mix, of which nothing is known", unlike, 0.0);
+
+    // A lower limit takes over with a half-life of 30 minutes.
+    let mut world = learned();
+    let slower =
+        Report { completions: Some(4.0), queue_time: Some(2.0), ..of(1000.0, 250.0, 4.0, 8.0) };
+    let backlog = 8.0 * TOKENS / 60.0;
+    for _ in 0..120 {
+        next(&mut world, slower);
+    }
+    let load = next(&mut world, slower);
+    let capacity = 5000.0 + 5000.0 * 0.5_f64.powf(121.0 / 120.0);
+    let expected = (8.0 * TOKENS + backlog) / capacity;
+    assert!((load - expected).abs() < 0.02, "{load} instead of {expected}");
 }
 
 /// It is known what the engines get through, and suddenly nothing tells what is asked of them.
 #[test]
 fn a_demand_that_is_not_known_lets_nothing_go() {
-    let mut world = World::new(2);
-    for _ in 0..8 {
-        world.step(20.0, true);
-    }
+    let mut world = learned();
     let now = Timestamp::from_seconds(world.seconds + 15.0);
     let report = Report { prompt_rate: None, ..Report::tokens(10, 400_000, 0.0, 1000.0, 250.0) };
     let scene =
@@ -195,10 +254,7 @@ fn a_short_burst_is_no_limit() {
 /// A gateway that knows the model by another name counts no arrivals. The engines know better.
 #[test]
 fn what_is_served_goes_before_no_arrivals() {
-    let mut world = World::new(2);
-    for _ in 0..8 {
-        world.step(20.0, true);
-    }
+    let mut world = learned();
     let now = Timestamp::from_seconds(world.seconds + 15.0);
     let report = Report {
         prompt_rate: Some(7000.0),

@@ -90,6 +90,15 @@ fn a_variant_that_never_ran_is_estimated() {
             vec![sibling("H100", 50_000), configured("variant-b", 8192)],
             (40_000, CapacityBasis::Compatible),
         ),
+        // What the sibling can hold is known before the variant is looked at, whatever its name.
+        (
+            "D10",
+            vec![
+                VariantObservation { variant: id("variant-z"), ..sibling("H100", 50_000) },
+                configured("variant-b", 8192),
+            ],
+            (40_000, CapacityBasis::Compatible),
+        ),
         ("D11", vec![sibling("A100", 50_000), known], (24_000, CapacityBasis::Memory)),
         ("D12", vec![configured("variant-b", 8192)], (8192, CapacityBasis::Budget)),
     ] {
