@@ -87,3 +87,18 @@ pub(super) fn total(values: impl IntoIterator<Item = f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.into_iter().sum::<f64>().min(f64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sum_does_not_depend_on_the_order() {
+        for values in [[1e16, 1.0, 1.0], [1.0, 1e16, 1.0], [1.0, 1.0, 1e16]] {
+            assert_eq!(total(values).to_bits(), (1e16_f64 + 2.0).to_bits(), "{values:?}");
+            assert_eq!(mean(values).map(f64::to_bits), Some(((1e16_f64 + 2.0) / 3.0).to_bits()));
+        }
+        assert_eq!(total([f64::MAX; 3]).to_bits(), f64::MAX.to_bits());
+        assert_eq!(mean([]), None);
+    }
+}

@@ -71,9 +71,9 @@ impl State {
         reasons.extend(findings);
         let judgment = Judgment { roles, confidence, age: census.oldest };
         let verdict = if is_blind(&census, &judgment) {
-            let nothing = census.engines().next().is_none();
-            reasons
-                .insert(0, if nothing { Reason::NothingReported } else { Reason::SignalsMissing });
+            let is_silent = census.engines().next().is_none();
+            let reason = if is_silent { Reason::NothingReported } else { Reason::SignalsMissing };
+            reasons.insert(0, reason);
             Verdict::Abstains(Abstention::SignalsMissing)
         } else {
             Verdict::Speaks(judgment)
@@ -183,19 +183,17 @@ impl Loads<'_> {
     /// Why no replica may go although what is seen would allow it: it is known what engines get
     /// through, and not what is asked for.
     fn doubts(&self) -> Option<Reason> {
-        let unknown = |role: &Role| {
+        let unknown = |role| {
             let knows = |ranks: &Ranks<'_>| {
                 let learned = self.state.of(ranks).is_some_and(Learned::knows_rates);
                 learned || ranks.observed.profile.is_some()
             };
-            rate::demand(self.census, *role, self.policy.tokens.drain_time).is_none()
-                && self.census.of_role(*role).any(knows)
+            rate::demand(self.census, role, self.policy.tokens.drain_time).is_none()
+                && self.census.of_role(role).any(knows)
         };
-        let signal = || "arrivalRate, promptRate or generationRate".to_owned();
-        let roles = &mut self.census.shares.roles();
-        roles
-            .find(unknown)
-            .map(|_| Reason::Tokens(TokensReason::SignalMissing { signal: signal() }))
+        let is_unknown = self.census.shares.roles().any(unknown);
+        let signal = "arrivalRate, promptRate or generationRate".to_owned();
+        is_unknown.then_some(Reason::Tokens(TokensReason::SignalMissing { signal }))
     }
 }
 

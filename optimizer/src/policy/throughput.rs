@@ -88,3 +88,30 @@ impl ThroughputPolicy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_broken_rule_is_reported() {
+        for (json, path) in [
+            (serde_json::json!({ "fullKvUsage": 0 }), "throughput.fullKvUsage"),
+            (serde_json::json!({ "windowPoints": 0, "readyPoints": 0 }), "throughput.windowPoints"),
+            (serde_json::json!({ "fitMisses": 0 }), "throughput.fitMisses"),
+            (serde_json::json!({ "queueGaps": 0 }), "throughput.queueGaps"),
+            (serde_json::json!({ "mostKvUsage": 0.1 }), "throughput.mostKvUsage"),
+            (serde_json::json!({ "readyPoints": 21 }), "throughput.readyPoints"),
+            (serde_json::json!({ "scaleDownBoundary": 0 }), "throughput.scaleDownBoundary"),
+        ] {
+            let policy: ThroughputPolicy = serde_json::from_value(json).unwrap();
+            let mut problems = Vec::new();
+            policy.check(&mut problems);
+            let paths: Vec<_> = problems.into_iter().map(|problem| problem.path).collect();
+            assert_eq!(paths.first().map(String::as_str), Some(path), "{paths:?}");
+        }
+        let mut problems = Vec::new();
+        ThroughputPolicy::default().check(&mut problems);
+        assert_eq!(problems, []);
+    }
+}

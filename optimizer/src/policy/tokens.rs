@@ -49,3 +49,27 @@ impl TokensPolicy {
         check_positive("tokens.staleAfter", !self.stale_after.is_zero(), problems);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_broken_rule_is_reported() {
+        for (json, path) in [
+            (serde_json::json!({ "drainTime": "0s" }), "tokens.drainTime"),
+            (serde_json::json!({ "staleAfter": "0s" }), "tokens.staleAfter"),
+            (serde_json::json!({ "scaleUpThreshold": 0 }), "tokens.scaleUpThreshold"),
+            (serde_json::json!({ "scaleDownBoundary": 0.9 }), "tokens.scaleDownBoundary"),
+        ] {
+            let policy: TokensPolicy = serde_json::from_value(json).unwrap();
+            let mut problems = Vec::new();
+            policy.check(&mut problems);
+            let paths: Vec<_> = problems.into_iter().map(|problem| problem.path).collect();
+            assert_eq!(paths.first().map(String::as_str), Some(path), "{paths:?}");
+        }
+        let mut problems = Vec::new();
+        TokensPolicy::default().check(&mut problems);
+        assert_eq!(problems, []);
+    }
+}

@@ -224,6 +224,27 @@ fn a_missing_arrival_rate_is_no_demand_of_zero() {
     assert_eq!(assessment.judgment().unwrap().confidence, Fraction::ZERO);
 }
 
+/// Long requests end seldom. Until the next one does, the last ones tell what they are like.
+#[test]
+fn lengths_outlast_a_lull() {
+    let mut state = State::default();
+    assess(&at(1000.0, Role::Both, &[engine(0.5)]).arriving(5.0), &mut state);
+    let lull = Report { input: None, output: None, completions: Some(0.0), ..engine(0.5) };
+    let assessment = assess(&at(1015.0, Role::Both, &[lull]).arriving(5.0), &mut state);
+    let required = assessment.judgment().unwrap().roles[0].variants[0].load.unwrap().required;
+    assert_close("load", required.value(), 1000.0 / (FULL * 0.85));
+}
+
+#[test]
+fn other_hardware_is_another_variant() {
+    let mut state = State::default();
+    assess(&at(1000.0, Role::Both, &[engine(0.5)]).arriving(5.0), &mut state);
+    let mut moved = at(1015.0, Role::Both, &[engine(0.5)]).arriving(5.0);
+    moved.variants[0].accelerator = id("L40S");
+    let assessment = assess(&moved, &mut state);
+    assert_eq!(assessment.verdict, Verdict::Abstains(Abstention::NotReady));
+}
+
 /// The gateway tells the length of outputs before the first of them ends.
 #[test]
 fn the_gateway_goes_before_what_completed() {

@@ -210,6 +210,30 @@ fn a_sample_counts_once() {
     assert!((5900..=6100).contains(&mean), "{mean}");
 }
 
+/// Three engines at their limit are one sample: the middle one.
+#[test]
+fn a_look_is_one_sample() {
+    let mut state = State::default();
+    let of = |in_use| Report::tokens(in_use, 16_000, 6.0, 100.0, 50.0);
+    let reports = [of(9000), of(3000), of(5000)];
+    stock_after(&Scene::new(vec![variant("variant-a", Role::Both, &reports)]), &mut state);
+    let calm = single(Report::tokens(10, 16_000, 0.0, 100.0, 50.0));
+    assert_eq!(capacity(&stock_after(&calm, &mut state), "variant-a").0, 5000);
+}
+
+/// What a prefill engine can hold says nothing about one that decodes, on the same GPU.
+#[test]
+fn variants_of_different_roles_are_not_alike() {
+    let report = Report::tokens(5000, 50_000, 0.0, 500.0, 100.0);
+    for (role, expected) in
+        [(Role::Both, CapacityBasis::Compatible), (Role::Prefill, CapacityBasis::Derived)]
+    {
+        let sibling = variant("variant-a", role, &[report]);
+        let scene = Scene::new(vec![sibling, variant("variant-b", Role::Both, &[])]);
+        assert_eq!(capacity(&stock(&scene), "variant-b").1, expected, "{role}");
+    }
+}
+
 #[test]
 fn recent_samples_weigh_more() {
     let mut state = State::default();

@@ -188,6 +188,9 @@ impl Learned {
             }
         }
         let (at, half_life) = (census.now, policy.tokens.stale_after);
+        // The time in which nobody looked does not count: the first look at a backlog may still see
+        // the rate of the calm before.
+        let looked = before.values().map(|look| look.at).max().unwrap_or(at);
         for (mix, (most, limit)) in seen {
             let known = self.rates.get(&mix);
             let is_lower_bound = known.is_some_and(|known| most >= known.value);
@@ -196,7 +199,8 @@ impl Learned {
             }
             let value = match known {
                 Some(known) if most < known.value => {
-                    limit + (known.value - limit) * remainder(at.since(known.at), half_life)
+                    let elapsed = at.since(looked.max(known.at));
+                    limit + (known.value - limit) * remainder(elapsed, half_life)
                 }
                 _ => most,
             };

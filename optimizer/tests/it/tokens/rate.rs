@@ -203,15 +203,22 @@ fn what_an_engine_gets_through_moves_with_what_it_shows() {
     let unlike = of(1000.0, 60.0, 4.0, 0.0);
     check("another mix, of which nothing is known", unlike, 0.0);
 
+    // The first look at a backlog after a while shows the calm before it.
+    let mut world = learned();
+    world.seconds += 36_000.0;
+    let backlogged =
+        Report { completions: Some(4.0), queue_time: Some(2.0), ..of(1000.0, 250.0, 4.0, 8.0) };
+    let load = next(&mut world, backlogged);
+    let expected = (8.0 + 8.0 / 60.0) / LIMIT;
+    assert!((load - expected).abs() < 1e-3, "{load} instead of {expected}");
+
     // A lower limit takes over with a half-life of 30 minutes.
     let mut world = learned();
-    let slower =
-        Report { completions: Some(4.0), queue_time: Some(2.0), ..of(1000.0, 250.0, 4.0, 8.0) };
     let backlog = 8.0 * TOKENS / 60.0;
     for _ in 0..120 {
-        next(&mut world, slower);
+        next(&mut world, backlogged);
     }
-    let load = next(&mut world, slower);
+    let load = next(&mut world, backlogged);
     let capacity = 5000.0 + 5000.0 * 0.5_f64.powf(121.0 / 120.0);
     let expected = (8.0 * TOKENS + backlog) / capacity;
     assert!((load - expected).abs() < 0.02, "{load} instead of {expected}");
