@@ -12,10 +12,15 @@
 //! | [`slo`] | the arrival rate at which a percentile of the requests meets the latency targets |
 
 pub mod saturation;
+mod balance;
+mod memory;
+mod reading;
 pub mod tokens;
 pub mod throughput;
 pub mod queueing;
 pub mod slo;
+
+pub use balance::Balance;
 
 use crate::forecast::Outlook;
 use crate::id::{ModelId, Namespace};

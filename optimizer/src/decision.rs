@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 pub use crate::reason::{
-    Abstention, Action, Direction, LimitsReason, QueueingReason, Reason, SloReason,
-    ThroughputReason, TokensReason, Veto, VoteReason, ZeroReason,
+    Abstention, Action, CapacityBasis, Direction, LimitsReason, LineBasis, QueueingReason,
+    RateBasis, Reason, SloReason, ThroughputReason, TokensReason, Veto, VoteReason, ZeroReason,
 };
 
 use crate::assessment::Assessment;

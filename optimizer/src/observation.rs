@@ -13,7 +13,7 @@ mod signal;
 use serde::{Deserialize, Serialize};
 
 pub use demand::{Demand, Lengths};
-pub use engine::EngineConfig;
+pub use engine::{EngineArgsError, EngineConfig};
 pub use inventory::{GpuPool, Inventory, Quota, QuotaScope};
 pub use replica::ReplicaObservation;
 pub use signal::{Reading, Signal};

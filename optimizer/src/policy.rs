@@ -128,6 +128,8 @@ impl Policy {
             }
         }
         self.scale_to_zero.check("scaleToZero", &mut problems);
+        self.tokens.check(&mut problems);
+        self.throughput.check(&mut problems);
         if self.signals.missing_after < self.signals.stale_after {
             problems.push(PolicyProblem {
                 path: "signals.missingAfter".to_owned(),
@@ -183,6 +185,30 @@ pub struct PolicyProblem {
     pub path: String,
     /// What would have been right.
     pub expected: &'static str,
+}
+
+/// The shares of what replicas can carry at which an analyzer adds some and lets some go. A positive
+/// distance between the two keeps a fleet from swinging; a share of 0 would ask for more for ever.
+fn check_shares(path: &str, up: Fraction, down: Fraction, problems: &mut Vec<PolicyProblem>) {
+    for (field, share) in [("scaleUpThreshold", up), ("scaleDownBoundary", down)] {
+        if share == Fraction::ZERO {
+            let path = format!("{path}.{field}");
+            problems.push(PolicyProblem { path, expected: "a share above 0" });
+        }
+    }
+    if down > up {
+        problems.push(PolicyProblem {
+            path: format!("{path}.scaleDownBoundary"),
+            expected: "a share that is not above scaleUpThreshold",
+        });
+    }
+}
+
+/// A field that has to be positive.
+fn check_positive(path: &str, is_positive: bool, problems: &mut Vec<PolicyProblem>) {
+    if !is_positive {
+        problems.push(PolicyProblem { path: path.to_owned(), expected: "more than 0" });
+    }
 }
 
 /// The saturation analyzer's thresholds, with exceptions for single models.

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 pub use limits::LimitsReason;
 pub use queueing::QueueingReason;
 pub use slo::SloReason;
-pub use throughput::ThroughputReason;
-pub use tokens::TokensReason;
+pub use throughput::{LineBasis, ThroughputReason};
+pub use tokens::{CapacityBasis, RateBasis, TokensReason};
 pub use vote::{Abstention, Veto, VoteReason};
 pub use zero::ZeroReason;
 

@@ -1,8 +1,12 @@
 //! How an engine is configured.
 
+mod args;
+
 use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
+
+pub use args::EngineArgsError;
 
 use crate::units::{Fraction, Tokens};
 
@@ -25,6 +29,13 @@ pub struct EngineConfig {
     pub gpu_memory_utilization: Fraction,
     /// GPUs that share one model replica's layers (`--tensor-parallel-size`).
     pub tensor_parallel: NonZeroU32,
+    /// Engines of one replica that share its requests, each with a cache of its own
+    /// (`--data-parallel-size`). Each of them reports as a replica. `None` when nobody says; then
+    /// the number of those that report tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_parallel: Option<NonZeroU32>,
+    /// Whether steps are launched kernel by kernel, without CUDA graphs (`--enforce-eager`).
+    pub enforce_eager: bool,
     /// The type of the KV cache's entries (`--kv-cache-dtype`).
     pub kv_cache_dtype: String,
     /// The number of KV blocks, where it is set by hand (`--num-gpu-blocks-override`).
@@ -44,6 +55,8 @@ impl Default for EngineConfig {
             block_size: Tokens::new(16),
             gpu_memory_utilization: Fraction::new(0.9),
             tensor_parallel: NonZeroU32::MIN,
+            data_parallel: None,
+            enforce_eager: false,
             kv_cache_dtype: "auto".to_owned(),
             num_blocks: None,
             kv_capacity: None,

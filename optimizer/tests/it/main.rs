@@ -8,5 +8,8 @@ mod limits;
 mod properties;
 mod queueing;
 mod solver;
+mod scene;
 mod story;
+mod throughput;
+mod tokens;
 mod vectors;
