@@ -13,7 +13,7 @@
 //! | [`QueueLength`] | waiting requests, possibly a mean | number |
 //! | [`MeanTokens`], [`TokenRate`], [`StepRate`] | a mean length; tokens, steps per second | number |
 //! | [`RequestCount`], [`ReplicaLoad`] | requests, a load in replicas; not whole | number |
-//! | [`Variation`] | deviation over mean, or a ratio of variances | number |
+//! | [`Variation`], [`Factor`] | deviation over mean, or a ratio of variances; a multiple | number |
 //! | [`Tokens`], [`Blocks`], [`Bytes`], [`Replicas`], [`Gpus`] | counts | integer |
 //!
 //! The products that exist: rate × time = count, time ÷ time = ratio, cost × time (in hours) = money.
@@ -29,7 +29,7 @@ mod token;
 
 pub use count::{Blocks, Bytes, Gpus, Replicas, Tokens};
 pub use fraction::{Fraction, FractionError};
-pub use load::{ReplicaLoad, RequestCount, Variation};
+pub use load::{Factor, ReplicaLoad, RequestCount, Variation};
 pub use money::HourlyCost;
 pub use queue::QueueLength;
 pub use rate::{ParseRateError, RequestRate};

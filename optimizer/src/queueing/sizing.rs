@@ -26,20 +26,23 @@ const WHOLE: f64 = 1e-9;
 pub struct Targets {
     /// Mean time to first token, the wait included.
     pub ttft: Option<Seconds>,
+    /// A percentile of the time to first token: that of the wait, and on top of it the mean time
+    /// from the start of service to the first token.
+    pub ttft_tail: Option<TailTarget>,
     /// Mean time between output tokens.
     pub itl: Option<Seconds>,
     /// A percentile of the wait.
-    pub wait: Option<WaitTarget>,
+    pub wait: Option<TailTarget>,
     /// The share of the maximum rate to leave unused.
     pub headroom: Fraction,
 }
 
-/// A share of the accepted requests that has to start service within a time.
+/// A time within which a share of the accepted requests has to be served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WaitTarget {
+pub struct TailTarget {
     /// The share, such as 0.95; less than one.
     pub share: Fraction,
-    /// The longest wait among them.
+    /// The longest time among them.
     pub within: Seconds,
 }
 
@@ -78,53 +81,134 @@ impl Replica {
     /// The largest arrival rate that meets all targets, at most [`Self::max_rate`] less the
     /// headroom.
     ///
-    /// The search halves the range until it is narrower than a relative 1e-12, or than 1e-15 of the
-    /// maximum, and returns its lower end, which meets the targets. It assumes that more load never
-    /// helps. This does not hold for the time between tokens with a batch of one, which falls
-    /// slightly with the load; there llm-inferno refuses loose targets and accepts violated ones.
-    /// Here the maximum rate is tried first and the answer is verified, so neither happens.
+    /// The search narrows the range until it is within a relative 1e-12, or 1e-15 of the maximum,
+    /// and returns its lower end, which meets the targets. It assumes that more load never helps.
+    /// This does not hold for the time between tokens with a batch of one, which falls slightly
+    /// with the load; there llm-inferno refuses loose targets and accepts violated ones. Here the
+    /// maximum rate is tried first and the answer is verified, so neither happens.
     ///
     /// # Errors
     ///
     /// When a target is missed even at no load, with the best that is reachable, and when all
     /// requests are to wait no longer than some time.
     pub fn size(&self, targets: &Targets) -> Result<Sizing, SizingError> {
-        if targets.wait.is_some_and(|wait| wait.share == Fraction::ONE) {
+        let tails = [targets.wait, targets.ttft_tail];
+        if tails.iter().flatten().any(|tail| tail.share == Fraction::ONE) {
             return Err(SizingError::EveryWait);
         }
-        let sizing = |arrival| Sizing { performance: self.performance(arrival) };
         let most = self.max_rate() * (1.0 - targets.headroom.value());
-        if self.meets(targets, most) {
-            return Ok(sizing(most));
+        let flooded = self.trial(targets, most);
+        if flooded.is_met {
+            return Ok(Sizing { performance: flooded.performance });
         }
-        let idle = self.performance(RequestRate::ZERO);
-        if let Some(target) = targets.ttft.filter(|target| idle.ttft > *target) {
-            return Err(SizingError::Ttft { target, best: idle.ttft });
+        let idle = self.trial(targets, RequestRate::ZERO);
+        let Performance { ttft, itl, .. } = idle.performance;
+        if let Some(target) = targets.ttft.filter(|target| ttft > *target) {
+            return Err(SizingError::Ttft { target, best: ttft });
         }
-        if let Some(target) = targets.itl.filter(|target| idle.itl > *target) {
-            return Err(SizingError::Itl { target, best: idle.itl });
+        if let Some(target) = targets.ttft_tail.filter(|target| ttft > target.within) {
+            return Err(SizingError::TtftTail { target, best: ttft });
         }
-        let (mut low, mut high) = (0.0, most.value());
-        while high - low > (TOLERANCE * low).max(RESOLUTION * most.value()) {
-            let middle = f64::midpoint(low, high);
-            if self.meets(targets, RequestRate::new(middle)) {
-                low = middle;
-            } else {
-                high = middle;
-            }
+        if let Some(target) = targets.itl.filter(|target| itl > *target) {
+            return Err(SizingError::Itl { target, best: itl });
         }
-        Ok(sizing(RequestRate::new(low)))
+        Ok(Sizing { performance: self.search(targets, idle, flooded) })
     }
 
-    fn meets(&self, targets: &Targets, arrival: RequestRate) -> bool {
+    /// The last load between one that meets the targets and one that does not.
+    ///
+    /// The method is ITP (Oliveira and Takahashi, "An enhancement of the bisection method average
+    /// performance preserving minmax optimality", ACM TOMS 47, 2020) with κ₁ = 0.2, κ₂ = 2, n₀ = 1:
+    /// an interpolation that is pulled towards the middle so far that it never takes more than one
+    /// step more than halving would. Where S(n) jumps, it halves.
+    fn search(&self, targets: &Targets, mut low: Trial, mut high: Trial) -> Performance {
+        let range = high.arrival();
+        let finest = RESOLUTION * range;
+        // As wide as the bracket may be if it had been halved in each step, and once less.
+        let mut slowest = 2.0 * range;
+        while high.arrival() - low.arrival() > (TOLERANCE * low.arrival()).max(finest) {
+            let (left, right) = (low.arrival(), high.arrival());
+            let (width, middle) = (right - left, f64::midpoint(left, right));
+            let interpolated =
+                right.mul_add(-low.excess, left * high.excess) / (high.excess - low.excess);
+            let towards = (middle - interpolated).signum();
+            let pull = 0.2 / range * width * width;
+            let pulled = if pull <= (middle - interpolated).abs() {
+                towards.mul_add(pull, interpolated)
+            } else {
+                middle
+            };
+            let reach = f64::midpoint(slowest, -width).max(0.0);
+            let next = if (pulled - middle).abs() <= reach {
+                pulled
+            } else {
+                towards.mul_add(-reach, middle)
+            };
+            // Where rounding leaves nothing inside the bracket, the middle still is.
+            let inside = next > left && next < right;
+            let trial = self.trial(targets, RequestRate::new(if inside { next } else { middle }));
+            if trial.is_met {
+                low = trial;
+            } else {
+                high = trial;
+            }
+            slowest /= 2.0;
+        }
+        low.performance
+    }
+
+    fn trial(&self, targets: &Targets, arrival: RequestRate) -> Trial {
         let performance = self.performance(arrival);
-        let wait_is_met = |target: WaitTarget| {
-            let longer = self.wait(arrival).longer_than(target.within);
-            longer.value() <= 1.0 - target.share.value()
-        };
-        targets.ttft.is_none_or(|target| performance.ttft <= target)
-            && targets.itl.is_none_or(|target| performance.itl <= target)
-            && targets.wait.is_none_or(wait_is_met)
+        let mut trial = Trial { performance, is_met: true, excess: -Trial::BOUND };
+        if let Some(target) = targets.ttft {
+            trial.compare(performance.ttft.value(), target.value());
+        }
+        if let Some(target) = targets.itl {
+            trial.compare(performance.itl.value(), target.value());
+        }
+        if targets.wait.is_none() && targets.ttft_tail.is_none() {
+            return trial;
+        }
+        let wait = self.wait(arrival);
+        if let Some(target) = targets.wait {
+            let later = wait.longer_than(target.within).value();
+            trial.compare(later, 1.0 - target.share.value());
+        }
+        if let Some(target) = targets.ttft_tail {
+            let is_possible = performance.first_token <= target.within;
+            let later = wait.longer_than(target.within - performance.first_token).value();
+            trial.compare(if is_possible { later } else { 1.0 }, 1.0 - target.share.value());
+        }
+        trial
+    }
+}
+
+/// A load that was tried.
+#[derive(Debug, Clone, Copy)]
+struct Trial {
+    performance: Performance,
+    is_met: bool,
+    /// The logarithm of the worst ratio of what is to what should be, within bounds: above zero
+    /// when a target is missed.
+    excess: f64,
+}
+
+impl Trial {
+    /// Beyond this, how far a target is missed says nothing about where it is met.
+    const BOUND: f64 = 5.0;
+
+    fn arrival(&self) -> f64 {
+        self.performance.steady.arrival.value()
+    }
+
+    fn compare(&mut self, actual: f64, target: f64) {
+        let excess = (actual / target).ln().clamp(-Self::BOUND, Self::BOUND);
+        if actual <= target {
+            self.excess = self.excess.max(excess.min(-f64::EPSILON));
+        } else {
+            self.is_met = false;
+            self.excess = self.excess.max(excess.max(f64::EPSILON));
+        }
     }
 }
 
@@ -136,6 +220,17 @@ pub enum SizingError {
     Ttft {
         /// What was asked for.
         target: Seconds,
+        /// What is reachable.
+        best: Seconds,
+    },
+    /// The first token comes too late even for a request that does not wait.
+    #[error(
+        "a time to first token of {} for a share of {} is out of reach: without load it is {best}",
+        target.within, target.share
+    )]
+    TtftTail {
+        /// What was asked for.
+        target: TailTarget,
         /// What is reachable.
         best: Seconds,
     },

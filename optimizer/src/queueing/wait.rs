@@ -6,6 +6,9 @@ use crate::units::{Fraction, RequestRate, Seconds};
 /// The relative width at which the search for a percentile stops.
 const TOLERANCE: f64 = 1e-12;
 
+/// The share of a sum below which the rest of it is lost to rounding.
+const NEGLIGIBLE: f64 = 1e-17;
+
 /// The waiting time of an accepted request, exactly.
 ///
 /// A request that finds N in service and k waiting has to see k + 1 completions at rate µ(N), so its
@@ -80,7 +83,13 @@ impl WaitDistribution {
             if completions > 0 {
                 log_poisson += log_expected - (completions as f64).ln();
             }
-            sum += log_poisson.exp() * more_than;
+            let term = log_poisson.exp() * more_than;
+            sum += term;
+            // Beyond the mode the terms fall faster than a series with this ratio does.
+            let ratio = expected / (completions as f64 + 1.0);
+            if ratio < 1.0 && term * ratio <= NEGLIGIBLE * sum * (1.0 - ratio) {
+                break;
+            }
         }
         sum
     }

@@ -26,6 +26,13 @@ quantity! {
 
 written_as_number!(Variation, "a variation, a number that is not negative", None);
 
+quantity! {
+    /// A multiple of something. It has no unit.
+    Factor, "times"
+}
+
+written_as_number!(Factor, "a factor, a number that is not negative", None);
+
 impl ReplicaLoad {
     /// How far above a whole number a load may be and still count as that number: rounding.
     const WHOLE: f64 = 1e-9;
@@ -56,6 +63,12 @@ impl fmt::Display for ReplicaLoad {
 }
 
 impl fmt::Display for Variation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Factor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -7,4 +7,5 @@ mod layering;
 mod properties;
 mod queueing;
 mod story;
+mod tuning;
 mod vectors;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use optimizer::queueing::{
-    Chain, IterationCosts, PhaseCosts, Replica, ServiceModel, Targets, WaitTarget,
+    Chain, IterationCosts, PhaseCosts, Replica, ServiceModel, TailTarget, Targets,
 };
 use optimizer::units::{Fraction, RequestRate, Seconds, Tokens};
 use proptest::prelude::*;
@@ -98,11 +98,12 @@ proptest! {
         within in 0.0..5.0,
     ) {
         let idle = replica.performance(RequestRate::ZERO);
-        let wait = WaitTarget { share: Fraction::new(0.95), within: Seconds::new(within) };
+        let wait = TailTarget { share: Fraction::new(0.95), within: Seconds::new(within) };
         let targets = Targets {
             ttft: Some(idle.ttft * slack.0),
             itl: Some(idle.itl * slack.1),
             wait: Some(wait),
+            ttft_tail: None,
             headroom: Fraction::ZERO,
         };
         let met = |arrival: RequestRate| {
