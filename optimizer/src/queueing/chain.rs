@@ -161,21 +161,14 @@ impl Chain {
     pub fn wait(&self, arrival: RequestRate) -> WaitDistribution {
         // An arrival sees the stationary distribution (PASTA), and an accepted one does not see the
         // last state. By the product form, what remains is the distribution with one place fewer.
+        let (log_load, full_rate) = (self.log_load(arrival), self.full_rate());
         let Some(others) = self.max_queue.checked_sub(1) else {
-            return WaitDistribution::new(&[], self.full_rate());
+            return WaitDistribution::new(0.0, log_load, 0, full_rate);
         };
         let sums = self.sums(arrival, others);
-        let total = sums.in_batch + sums.waiting;
-        let log_load = self.log_load(arrival);
-        // From the larger end of the geometric part, so that no power overflows.
-        let step = (-log_load.abs()).exp();
         let largest = if log_load > 0.0 { sums.last } else { sums.full };
-        let powers = std::iter::successors(Some(largest / total), |power| Some(power * step));
-        let mut found: Vec<f64> = powers.take(self.max_queue).collect();
-        if log_load > 0.0 {
-            found.reverse();
-        }
-        WaitDistribution::new(&found, self.full_rate())
+        let largest = largest / (sums.in_batch + sums.waiting);
+        WaitDistribution::new(largest, log_load, self.max_queue, full_rate)
     }
 
     /// The sums over all states of a chain with `max_queue` places to wait.
@@ -213,7 +206,7 @@ impl Chain {
 
     /// The logarithm of p(n) / p(0), for n from 1 to N.
     fn log_weight(&self, n: usize, log_load: f64) -> f64 {
-        (n as f64).mul_add(log_load, self.log_weights[n - 1])
+        n as f64 * log_load + self.log_weights[n - 1]
     }
 
     /// ln(λ / µ(N)); negative infinity without load.

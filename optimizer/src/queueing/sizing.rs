@@ -117,44 +117,39 @@ impl Replica {
 
     /// The last load between one that meets the targets and one that does not.
     ///
-    /// The method is ITP (Oliveira and Takahashi, "An enhancement of the bisection method average
-    /// performance preserving minmax optimality", ACM TOMS 47, 2020) with κ₁ = 0.2, κ₂ = 2, n₀ = 1:
-    /// an interpolation that is pulled towards the middle so far that it never takes more than one
-    /// step more than halving would. Where S(n) jumps, it halves.
+    /// The method is that of false position, with the modification of Anderson and Björck (BIT 13,
+    /// 1973): an end that stays counts for less, so that the other one comes nearer too. Where two
+    /// of its steps do not halve the bracket, as where S(n) jumps, the third does, so that it never
+    /// takes more than three times as many steps as halving.
     fn search(&self, targets: &Targets, mut low: Trial, mut high: Trial) -> Performance {
-        let range = high.arrival();
-        let finest = RESOLUTION * range;
-        // As wide as the bracket may be if it had been halved in each step, and once less.
-        let mut slowest = 2.0 * range;
-        while high.arrival() - low.arrival() > (TOLERANCE * low.arrival()).max(finest) {
+        let finest = RESOLUTION * high.arrival();
+        // The bracket as it was two steps ago, and how many steps have been taken since.
+        let (mut before, mut steps) = (f64::INFINITY, 0);
+        loop {
             let (left, right) = (low.arrival(), high.arrival());
-            let (width, middle) = (right - left, f64::midpoint(left, right));
-            let interpolated =
-                right.mul_add(-low.excess, left * high.excess) / (high.excess - low.excess);
-            let towards = (middle - interpolated).signum();
-            let pull = 0.2 / range * width * width;
-            let pulled = if pull <= (middle - interpolated).abs() {
-                towards.mul_add(pull, interpolated)
-            } else {
-                middle
-            };
-            let reach = f64::midpoint(slowest, -width).max(0.0);
-            let next = if (pulled - middle).abs() <= reach {
-                pulled
-            } else {
-                towards.mul_add(-reach, middle)
-            };
-            // Where rounding leaves nothing inside the bracket, the middle still is.
-            let inside = next > left && next < right;
-            let trial = self.trial(targets, RequestRate::new(if inside { next } else { middle }));
-            if trial.is_met {
-                low = trial;
-            } else {
-                high = trial;
+            let (width, enough) = (right - left, (TOLERANCE * left).max(finest));
+            if width <= enough {
+                return low.performance;
             }
-            slowest /= 2.0;
+            let is_slow = steps == 2 && width > before / 2.0;
+            if steps == 2 {
+                (before, steps) = (width, 0);
+            }
+            let next = if is_slow {
+                f64::midpoint(left, right)
+            } else {
+                steps += 1;
+                let crossing = left - low.excess * width / (high.excess - low.excess);
+                // A step off the end closes the bracket once the answer is known well enough.
+                crossing.max(left + enough / 2.0).min(right - enough / 2.0)
+            };
+            let trial = self.trial(targets, RequestRate::new(next));
+            let (replaced, kept) =
+                if trial.is_met { (&mut low, &mut high) } else { (&mut high, &mut low) };
+            let factor = 1.0 - trial.excess / replaced.excess;
+            kept.excess *= if factor > 0.0 { factor } else { 0.5 };
+            *replaced = trial;
         }
-        low.performance
     }
 
     fn trial(&self, targets: &Targets, arrival: RequestRate) -> Trial {
