@@ -34,7 +34,7 @@ use super::Subject;
 use crate::assessment::{Abstention, Assessment, Judgment, Load, RoleNeed, VariantNeed, Verdict};
 use crate::decision::{QueueingReason, Reason};
 use crate::id::VariantId;
-use crate::observation::{Role, VariantObservation};
+use crate::observation::{Role, Signal, VariantObservation};
 use crate::policy::{AnalyzerName, CostTuner};
 use crate::queueing::tuning::Belief;
 use crate::queueing::{IterationCosts, RequestShape};
@@ -141,7 +141,7 @@ impl State {
         self.learned.retain(|id, learning| observed(id).is_some_and(|it| learning.is_about(it)));
         let mut known = Vec::new();
         for &variant in subject.variants {
-            let kv_capacity = kv_capacity(variant, reader);
+            let kv_capacity = kv_capacity(variant);
             let server =
                 Server { role: variant.role, engine: &variant.engine, kv_capacity, policy };
             let completed = workload::completed_shape(variant, reader).unwrap_or(shape);
@@ -241,8 +241,12 @@ fn roles(
     [Role::Both, Role::Prefill, Role::Decode].into_iter().filter_map(need).collect()
 }
 
-/// The tokens that the KV cache of a variant's replicas holds, as the least of them says.
-fn kv_capacity(variant: &VariantObservation, reader: &Reader<'_>) -> Option<Tokens> {
-    let reported = variant.replicas.iter().filter_map(|it| reader.fresh(&it.kv_capacity)).min();
-    reported.or(variant.engine.kv_capacity)
+/// The tokens that the KV cache of a variant's replicas holds, as the least of them says, however
+/// long ago: it does not change while a replica runs.
+fn kv_capacity(variant: &VariantObservation) -> Option<Tokens> {
+    let reported = variant.replicas.iter().filter_map(|it| match it.kv_capacity {
+        Signal::Seen { value, .. } => Some(value),
+        Signal::Missing => None,
+    });
+    reported.min().or(variant.engine.kv_capacity)
 }

@@ -15,6 +15,7 @@ use optimizer::queueing::{
 use optimizer::units::{Fraction, RequestRate, Seconds, Tokens};
 use serde::Deserialize;
 
+mod analyzer;
 mod autoscaler;
 mod concurrency;
 mod properties;

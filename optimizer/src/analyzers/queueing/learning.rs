@@ -17,10 +17,8 @@ use crate::units::{Fraction, RequestRate, Seconds, Timestamp};
 /// How many times smaller or larger than at first a cost may become.
 const REACH: f64 = 100.0;
 /// Rejections in a row from which on the belief rather than the observations is doubted.
-const DOUBTFUL: u32 = 3;
-/// By how much it is doubted more with each further one.
-const DOUBT: f64 = 2.0;
-/// The relative standard deviation up to which it may be doubted, and that of a guess.
+const DOUBTFUL: usize = 5;
+/// The relative standard deviation of costs that are guessed, or doubted.
 const CLUELESS: Fraction = Fraction::new(0.5);
 /// The requests that wait, for each that runs, up to which latencies are those of a steady state.
 const BACKLOG: f64 = 0.1;
@@ -34,10 +32,9 @@ pub(super) struct Learning {
     engine: EngineConfig,
     role: Role,
     filter: KalmanFilter,
-    /// The last observations, the newest last.
+    /// The observations of the window, the newest last. A filter keeps those that it has rejected
+    /// in a row.
     samples: Vec<Sample>,
-    /// Observations that were rejected in a row.
-    rejected: u32,
     /// The time of the newest observation.
     until: Timestamp,
 }
@@ -77,7 +74,6 @@ impl Learning {
             role: variant.role,
             filter: KalmanFilter::new(prior),
             samples: Vec::new(),
-            rejected: 0,
             until: Timestamp::ZERO,
         }
     }
@@ -113,60 +109,67 @@ impl Learning {
         let policy = server.policy;
         match policy.tuner {
             CostTuner::Off => None,
-            CostTuner::Kalman => self.filter(variant, &sample, server),
+            CostTuner::Kalman => self.filter(variant, sample, server),
             CostTuner::Window => {
                 self.samples.push(sample);
                 let window = usize::try_from(policy.window).unwrap_or(usize::MAX);
                 let surplus = self.samples.len().saturating_sub(window);
                 self.samples.drain(..surplus);
-                self.fit(variant, server)
+                let origin = self.filter.origin();
+                let belief = self.fit(origin, policy.prior_error, server)?;
+                self.filter = KalmanFilter::resumed(origin, belief);
+                Some(self.learned(variant, policy))
             }
         }
     }
 
+    /// Takes in an observation by the filter. Where it rejects one after the other, it is the costs
+    /// that have changed, and they are learned anew from what was rejected.
     fn filter(
         &mut self,
         variant: &VariantId,
-        sample: &Sample,
+        sample: Sample,
         server: &Server<'_>,
     ) -> Option<QueueingReason> {
+        let policy = server.policy;
         let settings = KalmanSettings {
-            drift: server.policy.drift,
+            drift: policy.drift,
             drifts: Drift::Seen,
-            noise: server.policy.noise,
+            noise: policy.noise,
             expected: None,
             // Two latencies: χ² with two degrees of freedom exceeds x with probability e^(−x/2).
-            gate: -2.0 * server.policy.false_rejects.value().ln(),
+            gate: -2.0 * policy.false_rejects.value().ln(),
             reach: REACH,
         };
         let step =
             self.filter.update(|it| sample.predict(it, server), sample.observed, &settings)?;
         if step.accepted {
-            self.rejected = 0;
-            let seen = self.belief().seen(server.policy.prior_error);
-            return Some(QueueingReason::CostsLearned { variant: variant.clone(), seen });
+            self.samples.clear();
+            return Some(self.learned(variant, policy));
         }
-        self.rejected = self.rejected.saturating_add(1);
-        if self.rejected >= DOUBTFUL {
-            self.filter.widen(DOUBT, CLUELESS);
+        self.samples.push(sample);
+        let in_a_row = self.samples.len();
+        if in_a_row >= DOUBTFUL {
+            let belief = self.fit(self.belief().costs, CLUELESS, server);
+            self.samples.clear();
+            self.filter = KalmanFilter::new(belief?);
+            return Some(self.learned(variant, policy));
         }
-        Some(QueueingReason::ObservationRejected {
-            variant: variant.clone(),
-            surprise: step.surprise,
-            in_a_row: self.rejected,
-        })
+        let (variant, surprise) = (variant.clone(), step.surprise);
+        Some(QueueingReason::ObservationRejected { variant, surprise, in_a_row })
     }
 
-    fn fit(&mut self, variant: &VariantId, server: &Server<'_>) -> Option<QueueingReason> {
-        let settings =
-            WindowSettings { prior_error: server.policy.prior_error, noise: server.policy.noise };
+    /// The costs that explain the samples best.
+    fn fit(&self, prior: IterationCosts, error: Fraction, server: &Server<'_>) -> Option<Belief> {
+        let settings = WindowSettings { prior_error: error, noise: server.policy.noise };
         let observed: Vec<Observed> = self.samples.iter().map(|sample| sample.observed).collect();
-        let origin = self.filter.origin();
         let predict = |idx: usize, costs| self.samples[idx].predict(costs, server);
-        let belief = tuning::fit(origin, &observed, predict, &settings)?;
-        self.filter = KalmanFilter::resumed(origin, belief);
-        let seen = belief.seen(settings.prior_error);
-        Some(QueueingReason::CostsLearned { variant: variant.clone(), seen })
+        tuning::fit(prior, &observed, predict, &settings)
+    }
+
+    fn learned(&self, variant: &VariantId, policy: &QueueingPolicy) -> QueueingReason {
+        let seen = self.belief().seen(policy.prior_error);
+        QueueingReason::CostsLearned { variant: variant.clone(), seen }
     }
 }
 

@@ -58,8 +58,8 @@ impl Demand {
         queues.extend(reader.read(&subject.demand.gateway_queue));
         // A sum of numbers depends on their order, and the answer must not.
         queues.sort();
-        let waiting = QueueLength::checked(queues.iter().map(|queue| queue.value()).sum());
-        Some(Self { arrival, waiting: waiting.unwrap_or(QueueLength::new(f64::MAX)) })
+        let waiting = queues.iter().fold(0.0, |sum, queue| sum + queue.value()).min(f64::MAX);
+        Some(Self { arrival, waiting: QueueLength::new(waiting) })
     }
 
     /// The rate to be served, if those that wait are to be served within a time besides.

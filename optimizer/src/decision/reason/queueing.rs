@@ -55,7 +55,7 @@ pub enum QueueingReason {
         /// The normalized innovation squared.
         surprise: f64,
         /// How many were rejected in a row.
-        in_a_row: u32,
+        in_a_row: usize,
     },
     /// There is no queueing model of a replica.
     NoModel {

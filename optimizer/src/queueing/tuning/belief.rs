@@ -25,7 +25,7 @@ impl Belief {
     #[must_use]
     pub fn prior(costs: IterationCosts, error: Fraction) -> Self {
         let deviations = costs.to_array().map(|cost| cost * error.value());
-        Self { costs, covariance: matrix::diagonal(deviations.map(|d| d * d)) }
+        Self { costs, covariance: matrix::diagonal(deviations.map(variance)) }
     }
 
     /// The covariance of α, β and γ, in seconds².
@@ -70,24 +70,15 @@ impl Belief {
         error.is_finite().then_some(error)
     }
 
-    /// The same costs, with every variance multiplied by `factor`, up to that of the prior with
-    /// the relative standard deviation `error`.
-    #[must_use]
-    pub fn widened(&self, factor: f64, error: Fraction) -> Self {
-        let costs = self.costs.to_array();
-        let mut covariance = self.covariance;
-        for (i, row) in covariance.iter_mut().enumerate() {
-            let prior = (costs[i] * error.value()).powi(2);
-            // Adding to the diagonal keeps the matrix positive definite.
-            row[i] += (row[i] * (factor - 1.0)).min((prior - row[i]).max(0.0));
-        }
-        Self { costs: self.costs, covariance }
-    }
-
     /// `None` when a number is not finite, or a cost is negative.
     pub(super) fn from_parts(costs: [f64; 3], covariance: Matrix<3, 3>) -> Option<Self> {
         let is_finite = covariance.iter().flatten().all(|entry| entry.is_finite());
         let costs = IterationCosts::from_array(costs).filter(|_| is_finite)?;
         Some(Self { costs, covariance })
     }
+}
+
+/// The square, as far as an `f64` goes.
+fn variance(deviation: f64) -> f64 {
+    (deviation * deviation).min(f64::MAX)
 }

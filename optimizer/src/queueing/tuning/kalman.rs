@@ -97,11 +97,6 @@ impl KalmanFilter {
         self.origin
     }
 
-    /// Becomes less certain: see [`Belief::widened`].
-    pub fn widen(&mut self, factor: f64, error: Fraction) {
-        self.belief = self.belief.widened(factor, error);
-    }
-
     /// Takes in one observation, where `predict` tells the latencies under its load; `None`, and
     /// nothing changes, when there is no prediction close to the belief or the numbers leave the
     /// range of an `f64`.
@@ -135,6 +130,9 @@ impl KalmanFilter {
         let inverse = matrix::invert(&covariance)?;
 
         let surprise = matrix::dot(&innovation, &matrix::apply(&inverse, &innovation));
+        if !surprise.is_finite() {
+            return None;
+        }
         let accepted = surprise < settings.gate;
         if accepted {
             let gain = matrix::multiply(
