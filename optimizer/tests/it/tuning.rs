@@ -56,7 +56,7 @@ fn a_filter_moves_as_computed() {
     for (step, expected) in ekf01().iter().enumerate() {
         let what = |name: &str| format!("step {step}, {name}");
         let observed = latencies(expected.observed).into();
-        let found = filter.update(|it| v2(it, expected.load), observed, &settings).unwrap();
+        let found = filter.update(|it| predict(it, expected.load), observed, &settings).unwrap();
         assert!(found.accepted);
         check_vector(&what("predicted"), millis(found.predicted), expected.predicted);
         check_vector(&what("innovation"), found.innovation.map(|it| it * 1e3), expected.innovation);
@@ -102,8 +102,8 @@ fn an_observation_that_is_too_far_off_changes_nothing() {
     assert_eq!(filter, before);
     check_vector("predicted", millis(step.predicted), [48.468_064_43, 7.786_599_43]);
     check_vector("innovation", step.innovation.map(|it| it * 1e3), [-9.340_574_9, 0.826_580_098_3]);
-    check_vector("H", step.jacobian[0], [1.063_922_507, 1035.456_265, 3673.800_802]);
-    check_vector("H", step.jacobian[1], [1.063_922_507, 17.456_264_87, 4958.300_802]);
+    check_vector("H", step.jacobian[0], [1.063_922_507, 1_035.456_265, 3_673.800_802]);
+    check_vector("H", step.jacobian[1], [1.063_922_507, 17.456_264_87, 4_958.300_802]);
     check_vector("S", step.covariance[0].map(|it| it * 1e6), [9.851_045_175, 0.422_006_681_4]);
     check_vector("S", step.covariance[1].map(|it| it * 1e6), [0.422_006_681_4, 0.328_150_142_4]);
     check_vector("NIS", [step.surprise], [13.709_750_97]);
@@ -138,8 +138,8 @@ fn a_filter_finds_the_costs_when_loads_differ() {
     let settings = KalmanSettings { noise: Fraction::new(0.02), gate: f64::INFINITY, ..SETTINGS };
     for round in 0..100 {
         let load = MIXED[round % MIXED.len()];
-        let observed = v2(truth, load).unwrap().into();
-        filter.update(|it| v2(it, load), observed, &settings).unwrap();
+        let observed = v2(truth, load).into();
+        filter.update(|it| predict(it, load), observed, &settings).unwrap();
     }
     check_close(filter.belief().costs, truth, 0.06);
     assert!(filter.belief().seen(Fraction::new(0.5)) > 2.9);
@@ -153,18 +153,18 @@ fn what_one_load_does_not_show_does_not_move() {
     let start = costs([5.0, 0.05, 5e-5]);
     let prior_error = Fraction::new(0.15);
     let settings = KalmanSettings { gate: f64::INFINITY, ..SETTINGS };
-    let observed: Observed = v2(truth, CHAT).unwrap().into();
+    let observed: Observed = v2(truth, CHAT).into();
     let run = |drifts| {
         let mut filter = KalmanFilter::new(Belief::prior(start, prior_error));
         for _ in 0..2000 {
             let settings = KalmanSettings { drifts, ..settings };
-            filter.update(|it| v2(it, CHAT), observed, &settings).unwrap();
+            filter.update(|it| predict(it, CHAT), observed, &settings).unwrap();
         }
         *filter.belief()
     };
     let guarded = run(Drift::Seen);
-    let explained = v2(guarded.costs, CHAT).unwrap();
-    let seen = v2(truth, CHAT).unwrap();
+    let explained = v2(guarded.costs, CHAT);
+    let seen = v2(truth, CHAT);
     assert!((explained.ttft / seen.ttft - 1.0).abs() < 1e-3, "{explained:?}, not {seen:?}");
     assert!((explained.itl / seen.itl - 1.0).abs() < 1e-3, "{explained:?}, not {seen:?}");
     let directions = guarded.seen(prior_error);
@@ -181,23 +181,23 @@ fn what_one_load_does_not_show_does_not_move() {
 fn a_latency_that_is_not_observed_pulls_at_nothing() {
     let start = costs([5.0, 0.05, 5e-5]);
     let mut filter = KalmanFilter::new(Belief::prior(start, Fraction::new(0.15)));
-    let predicted = v2(start, CHAT).unwrap();
+    let predicted = v2(start, CHAT);
     let observed = Observed { ttft: None, itl: Some(predicted.itl * 1.1) };
-    let step = filter.update(|it| v2(it, CHAT), observed, &SETTINGS).unwrap();
+    let step = filter.update(|it| predict(it, CHAT), observed, &SETTINGS).unwrap();
     assert!(step.accepted && step.innovation[0].abs() <= 0.0);
     assert!(filter.belief().seen(Fraction::new(0.15)) < 1.0);
-    assert!(v2(filter.belief().costs, CHAT).unwrap().itl > predicted.itl);
+    assert!(v2(filter.belief().costs, CHAT).itl > predicted.itl);
     let before = filter.clone();
-    filter.update(|it| v2(it, CHAT), Observed::default(), &SETTINGS).unwrap();
+    filter.update(|it| predict(it, CHAT), Observed::default(), &SETTINGS).unwrap();
     assert_eq!(filter.belief().costs, before.belief().costs);
 }
 
 #[test]
 fn a_window_finds_the_costs_when_loads_differ() {
     let truth = costs([6.0, 0.03, 8e-5]);
-    let observed = MIXED.map(|load| Observed::from(v2(truth, load).unwrap()));
+    let observed = MIXED.map(|load| Observed::from(v2(truth, load)));
     let settings = WindowSettings { prior_error: Fraction::new(0.5), noise: Fraction::new(0.01) };
-    let predict = |idx: usize, it| v2(it, MIXED[idx]);
+    let predict = |idx: usize, it| predict(it, MIXED[idx]);
     let belief = fit(costs([5.0, 0.05, 5e-5]), &observed, predict, &settings).unwrap();
     check_close(belief.costs, truth, 0.01);
     assert!(belief.seen(settings.prior_error) > 2.9);
@@ -206,10 +206,10 @@ fn a_window_finds_the_costs_when_loads_differ() {
 #[test]
 fn a_window_of_one_load_explains_it_and_leaves_the_rest_to_the_prior() {
     let (truth, start) = (costs([6.0, 0.045, 6e-5]), costs([5.0, 0.05, 5e-5]));
-    let observed = [Observed::from(v2(truth, CHAT).unwrap()); 10];
+    let observed = [Observed::from(v2(truth, CHAT)); 10];
     let settings = WindowSettings { prior_error: Fraction::new(0.15), noise: Fraction::new(0.02) };
-    let belief = fit(start, &observed, |_, it| v2(it, CHAT), &settings).unwrap();
-    let (explained, seen) = (v2(belief.costs, CHAT).unwrap(), v2(truth, CHAT).unwrap());
+    let belief = fit(start, &observed, |_, it| predict(it, CHAT), &settings).unwrap();
+    let (explained, seen) = (v2(belief.costs, CHAT), v2(truth, CHAT));
     assert!((explained.ttft / seen.ttft - 1.0).abs() < 5e-3, "{explained:?}, not {seen:?}");
     assert!((explained.itl / seen.itl - 1.0).abs() < 5e-3, "{explained:?}, not {seen:?}");
     let directions = belief.seen(settings.prior_error);
@@ -222,11 +222,10 @@ fn a_window_of_one_load_explains_it_and_leaves_the_rest_to_the_prior() {
 fn an_outlier_pulls_a_window_little() {
     let truth = costs([5.0, 0.05, 5e-5]);
     let loads: Vec<Load> = (0..10).map(|idx| MIXED[idx % MIXED.len()]).collect();
-    let mut observed: Vec<Observed> =
-        loads.iter().map(|load| v2(truth, *load).unwrap().into()).collect();
+    let mut observed: Vec<Observed> = loads.iter().map(|load| v2(truth, *load).into()).collect();
     observed[4].itl = observed[4].itl.map(|itl| itl * 3.0);
     let settings = WindowSettings { prior_error: Fraction::new(0.5), noise: Fraction::new(0.02) };
-    let predict = |idx: usize, it| v2(it, loads[idx]);
+    let predict = |idx: usize, it| predict(it, loads[idx]);
     let belief = fit(truth, &observed, predict, &settings).unwrap();
     check_close(belief.costs, truth, 0.06);
 }
@@ -241,11 +240,11 @@ fn nothing_that_is_observed_breaks_a_tuner() {
             let settings = KalmanSettings { gate: f64::INFINITY, ..SETTINGS };
             let mut filter = KalmanFilter::new(Belief::prior(start, Fraction::new(0.15)));
             for _ in 0..3 {
-                let _ = filter.update(|it| v2(it, CHAT), observed, &settings);
+                let _ = filter.update(|it| predict(it, CHAT), observed, &settings);
             }
             let settings =
                 WindowSettings { prior_error: Fraction::new(0.15), noise: Fraction::new(0.1) };
-            let _ = fit(start, &[observed], |_, it| v2(it, CHAT), &settings);
+            let _ = fit(start, &[observed], |_, it| predict(it, CHAT), &settings);
         }
     }
 }
@@ -253,8 +252,8 @@ fn nothing_that_is_observed_breaks_a_tuner() {
 /// The variance along the combination of costs that [`CHAT`] does not show, relative to `scale`.
 fn hidden_variance(belief: &Belief, scale: IterationCosts) -> f64 {
     let mut filter = KalmanFilter::new(Belief::prior(scale, Fraction::new(0.15)));
-    let observed = v2(scale, CHAT).unwrap().into();
-    let step = filter.update(|it| v2(it, CHAT), observed, &SETTINGS).unwrap();
+    let observed = v2(scale, CHAT).into();
+    let step = filter.update(|it| predict(it, CHAT), observed, &SETTINGS).unwrap();
     let size = [scale.overhead, scale.compute_per_token, scale.read_per_token].map(Seconds::value);
     let [a, b] = step.jacobian.map(|row| std::array::from_fn::<f64, 3, _>(|i| row[i] * size[i]));
     let normal = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
@@ -268,10 +267,16 @@ fn hidden_variance(belief: &Belief, scale: IterationCosts) -> f64 {
     variance / length
 }
 
-fn v2(costs: IterationCosts, load: Load) -> Option<Latencies> {
+/// As a tuner asks for it.
+#[expect(clippy::unnecessary_wraps, reason = "a prediction may be impossible, though none here is")]
+fn predict(costs: IterationCosts, load: Load) -> Option<Latencies> {
+    Some(v2(costs, load))
+}
+
+fn v2(costs: IterationCosts, load: Load) -> Latencies {
     let replica = replica(ServiceModel::V2 { costs, token_budget: DEFAULT_TOKEN_BUDGET }, load);
     let performance = replica.performance(RequestRate::new(load.0 / 60.0));
-    Some(Latencies { ttft: performance.ttft, itl: performance.itl })
+    Latencies { ttft: performance.ttft, itl: performance.itl }
 }
 
 fn replica(model: ServiceModel, (_, input, output): Load) -> Replica {
@@ -323,16 +328,16 @@ fn ekf01() -> [Step; 3] {
             predicted: [61.961_299_69, 5.562_774_847],
             innovation: [-14.581_528_33, 2.869_960_834],
             jacobian: [
-                [2.171_088_74, 1036.899_652, 4928.886_575],
-                [1.085_544_37, 9.449_825_787, 3106.943_287],
+                [2.171_088_74, 1_036.899_652, 4_928.886_575],
+                [1.085_544_37, 9.449_825_787, 3_106.943_287],
             ],
-            covariance: [[2729.343_212, 3.755_471_223], [3.755_471_223, 105.460_121_5]],
+            covariance: [[2_729.343_212, 3.755_471_223], [3.755_471_223, 105.460_121_5]],
             surprise: 0.157_103_862_2,
-            costs: [5.020_327_34, 0.049_401_526_35, 5.000659568e-05],
+            costs: [5.020_327_34, 0.049_401_526_35, 5.000_659_568e-5],
             belief: [
-                [1.108_749_246, -0.000_114_814_461_6, -4.524067504e-09],
-                [-0.000_114_814_461_6, 0.000_107_506_641_1, -2.668426829e-11],
-                [-4.524067504e-09, -2.668426829e-11, 1.124987339e-10],
+                [1.108_749_246, -0.000_114_814_461_6, -4.524_067_504e-9],
+                [-0.000_114_814_461_6, 0.000_107_506_641_1, -2.668_426_829e-11],
+                [-4.524_067_504e-9, -2.668_426_829e-11, 1.124_987_339e-10],
             ],
         },
         Step {
@@ -341,16 +346,16 @@ fn ekf01() -> [Step; 3] {
             predicted: [62.452_866_7, 6.113_185_676],
             innovation: [-14.241_342_6, 2.735_426_375],
             jacobian: [
-                [2.369_887_862, 1060.155_111, 10_307.852_65],
-                [1.184_943_931, 21.077_555_64, 5796.426_326],
+                [2.369_887_862, 1_060.155_111, 10_307.852_65],
+                [1.184_943_931, 21.077_555_64, 5_796.426_326],
             ],
-            covariance: [[2795.959_41, 8.212_223_737], [8.212_223_737, 106.542_486_8]],
+            covariance: [[2_795.959_41, 8.212_223_737], [8.212_223_737, 106.542_486_8]],
             surprise: 0.144_950_355_6,
-            costs: [5.052_049_299, 0.048_591_804_49, 5.002315288e-05],
+            costs: [5.052_049_299, 0.048_591_804_49, 5.002_315_288e-5],
             belief: [
-                [1.629_669_367, -0.000_404_618_101, -2.471629761e-08],
-                [-0.000_404_618_101, 0.000_152_936_828_2, -1.575837843e-10],
-                [-2.471629761e-08, -1.575837843e-10, 1.68738917e-10],
+                [1.629_669_367, -0.000_404_618_101, -2.471_629_761e-8],
+                [-0.000_404_618_101, 0.000_152_936_828_2, -1.575_837_843e-10],
+                [-2.471_629_761e-8, -1.575_837_843e-10, 1.687_389_17e-10],
             ],
         },
         Step {
@@ -362,13 +367,13 @@ fn ekf01() -> [Step; 3] {
                 [2.526_525_323, 562.920_989_1, 20_487.536_07],
                 [1.263_262_661, 26.960_494_56, 10_756.768_04],
             ],
-            covariance: [[2682.299_84, 9.903_359_578], [9.903_359_578, 107.771_377_3]],
+            covariance: [[2_682.299_84, 9.903_359_578], [9.903_359_578, 107.771_377_3]],
             surprise: 0.070_100_955_16,
-            costs: [5.110_100_397, 0.048_521_374_52, 5.007356623e-05],
+            costs: [5.110_100_397, 0.048_521_374_52, 5.007_356_623e-5],
             belief: [
-                [2.112_046_383, -0.000_755_081_684_7, -9.374034773e-08],
-                [-0.000_755_081_684_7, 0.000_203_902_197_5, -4.548302412e-10],
-                [-9.374034773e-08, -4.548302412e-10, 2.249294486e-10],
+                [2.112_046_383, -0.000_755_081_684_7, -9.374_034_773e-8],
+                [-0.000_755_081_684_7, 0.000_203_902_197_5, -4.548_302_412e-10],
+                [-9.374_034_773e-8, -4.548_302_412e-10, 2.249_294_486e-10],
             ],
         },
     ]

@@ -12,7 +12,7 @@ use crate::queueing::tuning::{
     self, Belief, Drift, KalmanFilter, KalmanSettings, Latencies, Observed, WindowSettings,
 };
 use crate::queueing::{IterationCosts, RequestShape};
-use crate::units::{Fraction, RequestRate, Seconds, Timestamp};
+use crate::units::{Fraction, QueueLength, RequestRate, Seconds, Timestamp};
 
 /// How many times smaller or larger than at first a cost may become.
 const REACH: f64 = 100.0;
@@ -199,8 +199,8 @@ impl Sample {
             sums.completed += rate.value();
             sums.ttft.add(ttft, rate);
             sums.itl.add(itl, rate);
-            sums.waiting += reader.fresh(&replica.waiting).map_or(0.0, |queue| queue.value());
-            sums.running += reader.fresh(&replica.running).map_or(0.0, |queue| queue.value());
+            sums.waiting += reader.fresh(&replica.waiting).map_or(0.0, QueueLength::value);
+            sums.running += reader.fresh(&replica.running).map_or(0.0, QueueLength::value);
             newest = newest.max(taken(&replica.ttft)).max(taken(&replica.itl));
         }
         if sums.waiting > (BACKLOG * sums.running).max(sums.replicas) {

@@ -139,8 +139,9 @@ impl KalmanFilter {
                 &matrix::multiply(&before, &matrix::transpose(&jacobian)),
                 &inverse,
             );
-            let moves = matrix::apply(&gain, &innovation);
-            let moved = self.clamp(std::array::from_fn(|i| state[i] + moves[i]), settings.reach);
+            let correction = matrix::apply(&gain, &innovation);
+            let moved =
+                self.clamp(std::array::from_fn(|i| state[i] + correction[i]), settings.reach);
             self.belief = Belief::from_parts(moved, joseph(&gain, &jacobian, &before, &noise))?;
         }
         Some(KalmanStep { predicted, innovation, jacobian, covariance, surprise, accepted })

@@ -52,7 +52,7 @@ pub fn fit(
             let moved = std::array::from_fn(|i| logs[i] - stride * direction[i]);
             let next = fit.normal_equations(moved).map(|next| (moved, next));
             match next {
-                Some((_, next)) if next.loss <= current.loss => break Some((moved, next)),
+                Some((_, next)) if next.misfit <= current.misfit => break Some((moved, next)),
                 _ if stride * length < CONVERGED => break None,
                 _ => stride /= 2.0,
             }
@@ -77,9 +77,9 @@ struct Fit<'a, F> {
     settings: &'a WindowSettings,
 }
 
-/// A quadratic model of the loss.
+/// A quadratic model of the misfit.
 struct NormalEquations {
-    loss: f64,
+    misfit: f64,
     gradient: Vector<3>,
     hessian: Matrix<3, 3>,
 }
@@ -93,7 +93,7 @@ impl<F: Fn(usize, IterationCosts) -> Option<Latencies>> Fit<'_, F> {
     fn normal_equations(&self, logs: Vector<3>) -> Option<NormalEquations> {
         let pull = 1.0 / self.settings.prior_error.value().max(f64::EPSILON).powi(2);
         let weight = 1.0 / self.settings.noise.value().max(f64::EPSILON);
-        let mut loss = pull * matrix::dot(&logs, &logs);
+        let mut misfit = pull * matrix::dot(&logs, &logs);
         let mut gradient = logs.map(|log| pull * log);
         let mut hessian = matrix::diagonal([pull; 3]);
         let mut count = 0;
@@ -105,7 +105,7 @@ impl<F: Fn(usize, IterationCosts) -> Option<Latencies>> Fit<'_, F> {
                 let trust = (OUTLIER / scaled.abs()).min(1.0);
                 // Huber's loss, times two: quadratic near zero, linear beyond.
                 let far = (scaled.abs() - OUTLIER).max(0.0);
-                loss += scaled * scaled - far * far;
+                misfit += scaled * scaled - far * far;
                 let factor = trust * weight * weight;
                 for i in 0..3 {
                     gradient[i] += factor * residual * slope[i];
@@ -115,7 +115,7 @@ impl<F: Fn(usize, IterationCosts) -> Option<Latencies>> Fit<'_, F> {
                 }
             }
         }
-        (count > 0 && loss.is_finite()).then_some(NormalEquations { loss, gradient, hessian })
+        (count > 0 && misfit.is_finite()).then_some(NormalEquations { misfit, gradient, hessian })
     }
 
     /// ln predicted/observed, and its derivatives by the logarithms of the costs.
