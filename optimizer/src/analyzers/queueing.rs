@@ -36,8 +36,8 @@ use crate::decision::{QueueingReason, Reason};
 use crate::id::VariantId;
 use crate::observation::{Role, Signal, VariantObservation};
 use crate::policy::{AnalyzerName, CostTuner};
+use crate::queueing::RequestShape;
 use crate::queueing::tuning::Belief;
-use crate::queueing::{IterationCosts, RequestShape};
 use crate::units::{Fraction, Tokens};
 
 /// What the analyzer has learned of one model.
@@ -53,6 +53,12 @@ struct Known<'a> {
     variant: &'a VariantObservation,
     server: Server<'a>,
     belief: Belief,
+}
+
+/// The load of one variant, and how sure it is.
+struct Weighed {
+    load: Load,
+    confidence: Fraction,
 }
 
 impl State {
@@ -98,27 +104,10 @@ impl State {
 
         let mut loads = BTreeMap::new();
         let mut confidence = Fraction::ONE;
-        for Known { variant, server, belief } in known {
-            let capacity = |costs: IterationCosts| -> Result<Option<Capacity>, _> {
-                Ok(server.capacity(&server.replica(costs, shape)?, &goal))
-            };
-            let found = match capacity(belief.costs) {
-                Ok(found) => found,
-                Err::<_, crate::queueing::ReplicaError>(error) => {
-                    let (variant, why) = (variant.variant.clone(), error.to_string());
-                    reasons.push(QueueingReason::NoModel { variant, why });
-                    None
-                }
-            };
-            let Some(found) = found else { continue };
-            explain(&variant.variant, &found, reasons);
-            let (up, down) = (policy.scale_up_at.value(), policy.scale_down_at.value());
-            if let Some(load) = Load::over(rate, found.rate().value(), up, down) {
-                loads.insert(&variant.variant, load);
-                let error = belief.relative_error(|costs| {
-                    capacity(costs).ok().flatten().map(|found| found.rate().value())
-                });
-                confidence = confidence.min(certainty(error));
+        for known in &known {
+            if let Some(weighed) = known.weigh(rate, shape, &goal, reasons) {
+                loads.insert(&known.variant.variant, weighed.load);
+                confidence = confidence.min(weighed.confidence);
             }
         }
         if loads.is_empty() {
@@ -172,6 +161,35 @@ impl State {
             }
         }
         known
+    }
+}
+
+impl Known<'_> {
+    /// The load of a demand in requests per second, in replicas of the variant; `None` when there is
+    /// no model of a replica.
+    fn weigh(
+        &self,
+        rate: f64,
+        shape: RequestShape,
+        goal: &Goal,
+        reasons: &mut Vec<QueueingReason>,
+    ) -> Option<Weighed> {
+        let (server, variant) = (&self.server, &self.variant.variant);
+        let found = match server.capacity(self.belief.costs, shape, goal) {
+            Ok(found) => found,
+            Err(error) => {
+                let (variant, why) = (variant.clone(), error.to_string());
+                reasons.push(QueueingReason::NoModel { variant, why });
+                return None;
+            }
+        };
+        explain(variant, &found, reasons);
+        let (up, down) = (server.policy.scale_up_at, server.policy.scale_down_at);
+        let load = Load::over(rate, found.rate().value(), up.value(), down.value())?;
+        let error = self.belief.relative_error(|costs| {
+            server.capacity(costs, shape, goal).ok().map(|found| found.rate().value())
+        });
+        Some(Weighed { load, confidence: certainty(error) })
     }
 }
 

@@ -133,7 +133,7 @@ impl Replica {
             }
             let is_slow = steps == 2 && width > before / 2.0;
             if steps == 2 {
-                (before, steps) = (width, 0);
+                (before, steps) = (if is_slow { width / 2.0 } else { width }, 0);
             }
             let next = if is_slow {
                 f64::midpoint(left, right)

@@ -2,12 +2,15 @@
 
 use std::num::NonZeroU32;
 
+use thiserror::Error;
+
 use super::goal::{Goal, Target};
 use super::law;
 use crate::observation::{EngineConfig, Role};
 use crate::policy::QueueingPolicy;
 use crate::queueing::{
-    Chain, IterationCosts, Performance, Replica, ReplicaError, RequestShape, Sizing, Targets,
+    Chain, IterationCosts, Performance, Replica, ReplicaError, RequestShape, Sizing, SizingError,
+    Targets,
 };
 use crate::units::{Fraction, RequestRate, Tokens};
 
@@ -58,10 +61,16 @@ impl Server<'_> {
         Replica::new(model, seen, max_batch, max_batch.get().saturating_mul(QUEUE_TO_BATCH))
     }
 
-    /// The largest load at which a replica keeps its targets. A target that is out of reach does
-    /// not count, and the replica is to leave a headroom instead: it is stable, which is the best
-    /// that can be had, and a finite number of such replicas carries the demand.
-    pub(super) fn capacity(&self, replica: &Replica, goal: &Goal) -> Option<Capacity> {
+    /// The largest load at which a replica with these costs keeps its targets. A target that is out
+    /// of reach does not count, and the replica is to leave a headroom instead: it is stable, which
+    /// is the best that can be had, and a finite number of such replicas carries the demand.
+    pub(super) fn capacity(
+        &self,
+        costs: IterationCosts,
+        shape: RequestShape,
+        goal: &Goal,
+    ) -> Result<Capacity, CapacityError> {
+        let replica = self.replica(costs, shape)?;
         let least = replica.max_rate() * USEFUL;
         let is_useful = |sizing: &Sizing| sizing.arrival() >= least;
         let (kept, out_of_reach): (Vec<_>, Vec<_>) =
@@ -71,9 +80,8 @@ impl Server<'_> {
         let headroom = if out_of_reach.is_empty() { Fraction::ZERO } else { self.policy.headroom };
         let start = Targets { headroom, ..Targets::default() };
         let targets = kept.into_iter().fold(start, |targets, target| target.join(targets));
-        let performance = replica.size(&targets).ok()?.performance;
-        let idle = replica.performance(RequestRate::ZERO);
-        Some(Capacity { performance, idle, out_of_reach })
+        let performance = replica.size(&targets)?.performance;
+        Ok(Capacity { performance, idle: replica.performance(RequestRate::ZERO), out_of_reach })
     }
 
     /// N: the sequences that the engine batches, as far as its KV cache holds them at their full
@@ -89,4 +97,15 @@ impl Server<'_> {
         let held = held.map_or(u32::MAX, |held| u32::try_from(held).unwrap_or(u32::MAX));
         NonZeroU32::new(configured.min(held)).unwrap_or(NonZeroU32::MIN)
     }
+}
+
+/// A replica has no capacity that could be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub(super) enum CapacityError {
+    /// There is no queueing model of it.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    /// It has no size.
+    #[error(transparent)]
+    Sizing(#[from] SizingError),
 }
