@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use forecast::ForecastPolicy;
-pub use queueing::QueueingPolicy;
+pub use queueing::{CostTuner, MeanTargets, QueueingPolicy, ServiceLaw};
 pub use slo::SloPolicy;
 pub use throughput::ThroughputPolicy;
 pub use tokens::TokensPolicy;
@@ -130,6 +130,7 @@ impl Policy {
         self.scale_to_zero.check("scaleToZero", &mut problems);
         self.tokens.check(&mut problems);
         self.throughput.check(&mut problems);
+        self.queueing.check(&mut problems);
         if self.signals.missing_after < self.signals.stale_after {
             problems.push(PolicyProblem {
                 path: "signals.missingAfter".to_owned(),

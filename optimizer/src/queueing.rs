@@ -11,6 +11,8 @@
 //! 3. [`WaitDistribution`] gives the waiting time of an accepted request, not only its mean.
 //! 4. [`Replica`] puts these together and gives the [`Performance`] at an arrival rate.
 //! 5. [`Replica::size`] turns this around: the largest arrival rate that meets [`Targets`].
+//! 6. [`Concurrency`] is the smallest batch limit that serves as much as a large one.
+//! 7. [`tuning`] learns the costs in the law from the latencies that replicas report.
 //!
 //! The laws V0 to V2 are those of the llm-inferno project (queue-analysis, 2025 and 2026). They
 //! know mean token counts only, and neither the KV cache nor preemption nor prefix reuse.
@@ -18,17 +20,21 @@
 //! Numbers of requests that are means, such as a mean batch size, are plain `f64`.
 
 mod service;
+mod geometric;
 mod chain;
 mod wait;
 mod replica;
 mod sizing;
+mod concurrency;
+pub mod tuning;
 
 use crate::units::Seconds;
 
 pub use chain::{Chain, ChainError, SteadyState};
+pub use concurrency::{Concurrency, ConcurrencyError};
 pub use replica::{Performance, Replica, ReplicaError};
 pub use service::{DEFAULT_TOKEN_BUDGET, IterationCosts, PhaseCosts, RequestShape, ServiceModel};
-pub use sizing::{Sizing, SizingError, THROUGHPUT_HEADROOM, Targets, WaitTarget};
+pub use sizing::{Sizing, SizingError, THROUGHPUT_HEADROOM, TailTarget, Targets};
 pub use wait::WaitDistribution;
 
 /// A span of `value` seconds, or the longest there is when that is too long for an `f64`.

@@ -13,7 +13,7 @@
 //! | [`QueueLength`] | waiting requests, possibly a mean | number |
 //! | [`MeanTokens`], [`TokenRate`], [`StepRate`] | a mean length; tokens, steps per second | number |
 //! | [`RequestCount`], [`ReplicaLoad`] | requests, a load in replicas; not whole | number |
-//! | [`Variation`] | deviation over mean, or a ratio of variances | number |
+//! | [`Variation`], [`Factor`] | deviation over mean, or a ratio of variances; a multiple | number |
 //! | [`Weight`] | what something counts among others | number |
 //! | [`Tokens`], [`Blocks`], [`Bytes`], [`Replicas`], [`Gpus`] | counts | integer |
 //!
@@ -30,7 +30,7 @@ mod token;
 
 pub use count::{Blocks, Bytes, Gpus, Replicas, Tokens};
 pub use fraction::{Fraction, FractionError};
-pub use load::{ReplicaLoad, RequestCount, Variation, Weight};
+pub use load::{Factor, ReplicaLoad, RequestCount, Variation, Weight};
 pub use money::HourlyCost;
 pub use queue::QueueLength;
 pub use rate::{ParseRateError, RequestRate};

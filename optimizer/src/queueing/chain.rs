@@ -2,17 +2,43 @@
 
 use thiserror::Error;
 
+use super::geometric::Geometric;
 use super::{WaitDistribution, span};
 use crate::units::{Fraction, QueueLength, RequestRate, Seconds};
 
 /// The M/M(n)/1/(N + Q) queue: Poisson arrivals, service rates µ(1) to µ(N), Q places to wait.
 ///
-/// With N = 1 it is the M/M/1/(1 + Q) queue. Solving it takes O(N + Q) time and memory.
+/// With N = 1 it is the M/M/1/(1 + Q) queue. Its means take O(N + log Q) time and no memory, since
+/// beyond a full batch the probabilities are geometric.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Chain {
     /// µ(1) to µ(N), in requests per second.
     rates: Vec<f64>,
+    /// For each n from 1 to N, the sum of ln(µ(N) / µ(i)) over i ≤ n: the logarithm of p(n) / p(0)
+    /// at the arrival rate µ(N). It does not depend on the arrival rate, so that it is summed once.
+    log_weights: Vec<f64>,
     max_queue: usize,
+}
+
+/// Sums over the states of a chain, each relative to the same unknown factor.
+#[derive(Debug, Clone, Copy)]
+struct Sums {
+    /// p(0).
+    empty: f64,
+    /// p(0) + ... + p(N).
+    in_batch: f64,
+    /// p(N).
+    full: f64,
+    /// p(N + 1) + ... + p(N + Q).
+    waiting: f64,
+    /// p(N + Q).
+    last: f64,
+    /// The mean of n over the states up to N.
+    in_service: f64,
+    /// The mean of n − N over the states after N.
+    in_queue: f64,
+    /// The mean of µ(n) over the states up to N.
+    completed: f64,
 }
 
 /// What holds in the long run at one arrival rate.
@@ -71,7 +97,14 @@ impl Chain {
         if states > Self::MAX_STATES {
             return Err(ChainError::TooManyStates { states });
         }
-        Ok(Self { rates: rates.iter().map(|rate| rate.value()).collect(), max_queue })
+        let rates: Vec<f64> = rates.iter().map(|rate| rate.value()).collect();
+        let log_full = rates[rates.len() - 1].ln();
+        let mut sum = 0.0;
+        let log_weights = rates.iter().map(|rate| {
+            sum += log_full - rate.ln();
+            sum
+        });
+        Ok(Self { log_weights: log_weights.collect(), rates, max_queue })
     }
 
     /// µ(N): the rate at which requests complete while others wait.
@@ -81,24 +114,33 @@ impl Chain {
 
     /// The probabilities of 0, 1, ..., N + Q requests. They sum to one.
     pub fn probabilities(&self, arrival: RequestRate) -> Vec<Fraction> {
-        let distribution = self.distribution(arrival, self.max_queue);
-        distribution.into_iter().map(Fraction::new).collect()
+        let log_load = self.log_load(arrival);
+        let weight = |n: usize| match n {
+            0 => 0.0,
+            _ if n <= self.max_batch() => self.log_weight(n, log_load),
+            _ => {
+                self.log_weight(self.max_batch(), log_load)
+                    + (n - self.max_batch()) as f64 * log_load
+            }
+        };
+        let logs: Vec<f64> = (0..=self.max_batch() + self.max_queue).map(weight).collect();
+        let largest = logs.iter().copied().fold(0.0, f64::max);
+        let sum: f64 = logs.iter().map(|log| (log - largest).exp()).sum();
+        logs.iter().map(|log| Fraction::new(((log - largest).exp() / sum).min(1.0))).collect()
     }
 
     /// The means of the stationary distribution. Any arrival rate has one, since what does not fit
     /// is turned away; overload shows in `blocked`.
     pub fn steady_state(&self, arrival: RequestRate) -> SteadyState {
-        let distribution = self.distribution(arrival, self.max_queue);
-        let (mut in_service, mut in_queue, mut completed) = (0.0, 0.0, 0.0);
-        for (n, p) in distribution.iter().enumerate().skip(1) {
-            let batch = n.min(self.max_batch());
-            in_service += batch as f64 * p;
-            in_queue += (n - batch) as f64 * p;
-            completed += self.rates[batch - 1] * p;
-        }
-        let (empty, blocked) = (distribution[0], distribution[distribution.len() - 1]);
+        let sums = self.sums(arrival, self.max_queue);
+        let total = sums.in_batch + sums.waiting;
+        let batch = self.max_batch() as f64;
+        let in_service = (sums.in_service + batch * sums.waiting) / total;
+        let in_queue = sums.in_queue / total;
+        let blocked = (sums.last / total).min(1.0);
         // Both are the same number. Of each the half is taken in which it does not cancel out.
         let accepted = arrival.value() * (1.0 - blocked);
+        let completed = (sums.completed + self.full_rate().value() * sums.waiting) / total;
         let throughput = if blocked < 0.5 { accepted } else { completed };
         let little = |number: f64| span(number / throughput);
         let no_load = throughput <= 0.0;
@@ -109,8 +151,8 @@ impl Chain {
             in_queue: QueueLength::new(in_queue),
             wait: if no_load { Seconds::ZERO } else { little(in_queue) },
             service: if no_load { span(1.0 / self.rates[0]) } else { little(in_service) },
-            utilization: Fraction::new((in_service / self.max_batch() as f64).min(1.0)),
-            empty: Fraction::new(empty),
+            utilization: Fraction::new((in_service / batch).min(1.0)),
+            empty: Fraction::new((sums.empty / total).min(1.0)),
             blocked: Fraction::new(blocked),
         }
     }
@@ -119,42 +161,67 @@ impl Chain {
     pub fn wait(&self, arrival: RequestRate) -> WaitDistribution {
         // An arrival sees the stationary distribution (PASTA), and an accepted one does not see the
         // last state. By the product form, what remains is the distribution with one place fewer.
-        let found = match self.max_queue {
-            0 => Vec::new(),
-            places => self.distribution(arrival, places - 1),
+        let (log_load, full_rate) = (self.log_load(arrival), self.full_rate());
+        let Some(others) = self.max_queue.checked_sub(1) else {
+            return WaitDistribution::new(0.0, log_load, 0, full_rate);
         };
-        let waiting = found.get(self.max_batch()..).unwrap_or_default();
-        WaitDistribution::new(waiting, self.full_rate())
+        let sums = self.sums(arrival, others);
+        let largest = if log_load > 0.0 { sums.last } else { sums.full };
+        let largest = largest / (sums.in_batch + sums.waiting);
+        WaitDistribution::new(largest, log_load, self.max_queue, full_rate)
+    }
+
+    /// The sums over all states of a chain with `max_queue` places to wait.
+    ///
+    /// p(n) is proportional to the product of λ / µ(i) over i ≤ n. The products are sums of
+    /// logarithms, relative to the largest: they neither overflow nor, where it matters, underflow.
+    fn sums(&self, arrival: RequestRate, max_queue: usize) -> Sums {
+        let log_load = self.log_load(arrival);
+        let log_full = self.log_weight(self.max_batch(), log_load);
+        let log_last =
+            if max_queue == 0 { log_full } else { log_full + max_queue as f64 * log_load };
+        let in_batch = (1..=self.max_batch()).map(|n| self.log_weight(n, log_load));
+        let largest = in_batch.fold(log_last.max(0.0), f64::max);
+
+        let empty = (-largest).exp();
+        let (mut sum, mut in_service, mut completed, mut full) = (empty, 0.0, 0.0, empty);
+        for (n, rate) in (1..).zip(&self.rates) {
+            full = (self.log_weight(n, log_load) - largest).exp();
+            sum += full;
+            in_service += n as f64 * full;
+            completed += rate * full;
+        }
+        let places = max_queue as f64;
+        let tail = Geometric::sum((-log_load.abs()).exp(), max_queue);
+        let last = (log_last - largest).exp();
+        let (waiting, in_queue) = if log_load > 0.0 {
+            // Counted from the last state down.
+            (last * tail.sum, last * (places * tail.sum - tail.weighted))
+        } else {
+            let first = full * log_load.exp();
+            (first * tail.sum, first * (tail.sum + tail.weighted))
+        };
+        Sums { empty, in_batch: sum, full, waiting, last, in_service, in_queue, completed }
+    }
+
+    /// The logarithm of p(n) / p(0), for n from 1 to N.
+    fn log_weight(&self, n: usize, log_load: f64) -> f64 {
+        n as f64 * log_load + self.log_weights[n - 1]
+    }
+
+    /// ln(λ / µ(N)); negative infinity without load.
+    fn log_load(&self, arrival: RequestRate) -> f64 {
+        let load = arrival / self.full_rate();
+        if load.is_normal() {
+            load.ln()
+        } else {
+            // The quotient left the range of an f64, or there is no load.
+            arrival.value().ln() - self.full_rate().value().ln()
+        }
     }
 
     fn max_batch(&self) -> usize {
         self.rates.len()
-    }
-
-    /// p(0) to p(N + `max_queue`), where p(n) is proportional to the product of λ / µ(i), i ≤ n.
-    ///
-    /// The products are sums of logarithms, relative to the largest: they neither overflow nor, where
-    /// it matters, underflow.
-    fn distribution(&self, arrival: RequestRate, max_queue: usize) -> Vec<f64> {
-        let states = self.max_batch() + max_queue;
-        let log_arrival = arrival.value().ln();
-        let logs: Vec<f64> = self.rates.iter().map(|rate| log_arrival - rate.ln()).collect();
-        let mut weights = Vec::with_capacity(states + 1);
-        let mut log_weight = 0.0;
-        weights.push(log_weight);
-        for n in 1..=states {
-            log_weight += logs[n.min(self.max_batch()) - 1];
-            weights.push(log_weight);
-        }
-        let largest = weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-        for weight in &mut weights {
-            *weight = (*weight - largest).exp();
-        }
-        let sum: f64 = weights.iter().sum();
-        for weight in &mut weights {
-            *weight /= sum;
-        }
-        weights
     }
 }
 

@@ -24,6 +24,9 @@ pub struct Performance {
     pub steady: SteadyState,
     /// Time from the start of service to the end of prefill.
     pub prefill: Seconds,
+    /// Time from the start of service to the first token: the prefill, which the laws but V0 let
+    /// one decode step follow.
+    pub first_token: Seconds,
     /// Time between output tokens.
     pub itl: Seconds,
     /// Time from arrival to the first token, the wait included.
@@ -85,11 +88,13 @@ impl Replica {
             let batch = self.effective_batch(steady.service);
             let prefill = self.model.prefill(self.shape, batch);
             let itl = self.model.decode_step(self.shape, batch);
-            return Performance { steady, prefill, itl, ttft: steady.wait + prefill };
+            let ttft = steady.wait + prefill;
+            return Performance { steady, prefill, first_token: prefill, itl, ttft };
         }
         let prefill = self.model.prefill(self.shape, steady.in_service);
         let itl = span((steady.service - prefill).value() / self.shape.output.as_f64());
-        Performance { steady, prefill, itl, ttft: steady.wait + prefill + itl }
+        let first_token = prefill + itl;
+        Performance { steady, prefill, first_token, itl, ttft: steady.wait + first_token }
     }
 
     /// The batch size, between 0 and N, at which V0's S is the given time. S is linear in it.

@@ -2,6 +2,8 @@
 
 use std::num::NonZeroU32;
 
+use serde::{Deserialize, Serialize};
+
 use super::span;
 use crate::units::{RequestRate, Seconds, Tokens};
 
@@ -12,7 +14,8 @@ pub const DEFAULT_TOKEN_BUDGET: Tokens = Tokens::new(8192);
 pub(super) const MAX_CHUNKS: f64 = 1e9;
 
 /// The mean request: L input and m output tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequestShape {
     /// Mean number of prompt tokens, L.
     pub input: Tokens,
@@ -34,7 +37,8 @@ pub struct PhaseCosts {
 }
 
 /// The costs of one iteration of continuous batching, for the laws V1, V1b and V2.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct IterationCosts {
     /// One iteration, whatever the batch: reading the weights, launching the kernels. α.
     pub overhead: Seconds,

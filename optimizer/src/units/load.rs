@@ -33,6 +33,13 @@ quantity! {
 
 written_as_number!(Weight, "a weight, a number that is not negative", None);
 
+quantity! {
+    /// A multiple of something. It has no unit.
+    Factor, "times"
+}
+
+written_as_number!(Factor, "a factor, a number that is not negative", None);
+
 impl ReplicaLoad {
     /// How far above a whole number a load may be and still count as that number: rounding.
     const WHOLE: f64 = 1e-9;
@@ -69,6 +76,12 @@ impl fmt::Display for Weight {
 }
 
 impl fmt::Display for Variation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Factor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

@@ -12,4 +12,5 @@ mod scene;
 mod story;
 mod throughput;
 mod tokens;
+mod tuning;
 mod vectors;

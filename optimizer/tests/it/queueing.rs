@@ -15,6 +15,9 @@ use optimizer::queueing::{
 use optimizer::units::{Fraction, RequestRate, Seconds, Tokens};
 use serde::Deserialize;
 
+mod analyzer;
+mod autoscaler;
+mod concurrency;
 mod properties;
 
 #[derive(Deserialize)]
@@ -174,7 +177,8 @@ fn a_replica_is_sized_as_computed() {
         };
         check("TTFT rate", Targets { ttft, ..Targets::default() }, size.ttft_rate);
         check("ITL rate", Targets { itl, ..Targets::default() }, size.itl_rate);
-        let sizing = check("rate", Targets { ttft, itl, headroom, wait: None }, size.rate);
+        let sizing =
+            check("rate", Targets { ttft, itl, headroom, ..Targets::default() }, size.rate);
         if let Some(total) = size.total {
             let replicas = sizing.replicas_for(RequestRate::new(total)).unwrap();
             assert_eq!(Some(replicas.get()), size.replicas, "{}", row.id);
@@ -399,6 +403,26 @@ fn what_is_out_of_reach_is_told_with_what_is_not() {
     let SizingError::Ttft { target, best: told } = error else { panic!("{error}") };
     assert_eq!(target, Seconds::from_millis(5.0));
     near("best TTFT", told.value(), best.value(), 1e-12, 0.0);
+}
+
+/// The examples of llm-inferno's README, of law V1 although the code has V2 by now, and of V2.
+#[test]
+fn readme_examples_hold() {
+    let check = |law, max_batch, [rate, ttft_rate, itl_rate, ttft, in_service]: [f64; 5]| {
+        let law = model(law, &[12.0, 0.05, 0.0005], None);
+        let max_batch = NonZeroU32::new(max_batch).unwrap();
+        let replica = Replica::new(law, shape(128, 512), max_batch, 128).unwrap();
+        let [ttft_target, itl_target] = [60.0, 20.0].map(Seconds::from_millis);
+        let size = |ttft, itl| replica.size(&Targets { ttft, itl, ..Targets::default() }).unwrap();
+        let both = size(Some(ttft_target), Some(itl_target));
+        near("TTFT rate", size(Some(ttft_target), None).arrival().value(), ttft_rate, 5e-6, 0.0);
+        near("ITL rate", size(None, Some(itl_target)).arrival().value(), itl_rate, 5e-6, 0.0);
+        near("rate", both.performance.steady.throughput.value(), rate, 5e-6, 0.0);
+        near("TTFT", both.performance.ttft.as_millis(), ttft, 5e-5, 0.0);
+        near("in service", both.performance.steady.in_service, in_service, 5e-6, 0.0);
+    };
+    check("V1", 48, [2.874_109_5, 2.910_594, 2.874_109_5, 56.063_286, 29.505_493]);
+    check("V2", 49, [2.971_583_6, 2.988_940_962, 2.971_584_426, 57.9873, 30.506_18]);
 }
 
 fn vectors() -> Vectors {

@@ -3,7 +3,7 @@
 use std::num::NonZeroU32;
 
 use optimizer::queueing::{
-    Chain, IterationCosts, PhaseCosts, Replica, ServiceModel, Targets, WaitTarget,
+    Chain, IterationCosts, PhaseCosts, Replica, ServiceModel, TailTarget, Targets,
 };
 use optimizer::units::{Fraction, RequestRate, Seconds, Tokens};
 use proptest::prelude::*;
@@ -90,6 +90,57 @@ proptest! {
         }
     }
 
+    /// A tighter target is never met by more load, and one that no load meets has no looser twin
+    /// that is out of reach.
+    #[test]
+    fn a_tighter_target_never_allows_more(
+        replica in replicas(),
+        slack in 0.5..4.0,
+        tighter in 0.5..1.0,
+        share in 0.5..0.99,
+        which in 0..4_u8,
+    ) {
+        let idle = replica.performance(RequestRate::ZERO);
+        let size = |factor: f64, share: f64| {
+            let (share, none) = (Fraction::new(share), Targets::default());
+            let ttft = idle.ttft * (slack * factor);
+            let targets = match which {
+                0 => Targets { ttft: Some(ttft), ..none },
+                1 => Targets { itl: Some(idle.itl * (slack * factor)), ..none },
+                2 => Targets { ttft_tail: Some(TailTarget { share, within: ttft }), ..none },
+                _ => Targets { wait: Some(TailTarget { share, within: ttft }), ..none },
+            };
+            replica.size(&targets).map(|sizing| sizing.arrival().value())
+        };
+        let check = |loose: Result<f64, _>, tight: Result<f64, _>| match (loose, tight) {
+            (Ok(loose), Ok(tight)) => tight <= loose * (1.0 + 1e-9),
+            (_, Err(_)) => true,
+            (Err(_), Ok(_)) => false,
+        };
+        prop_assert!(check(size(1.0, share), size(tighter, share)));
+        prop_assert!(check(size(1.0, share), size(1.0, f64::midpoint(share, 1.0))));
+    }
+
+    /// A wait's percentile and the size for it are two ways to the same point.
+    #[test]
+    fn the_size_for_a_percentile_has_that_percentile(
+        replica in replicas(),
+        slack in 1.5..20.0,
+        share in 0.5..0.99,
+    ) {
+        let within = replica.performance(RequestRate::ZERO).ttft * slack;
+        let share = Fraction::new(share);
+        let tail = TailTarget { share, within };
+        let sizing = replica.size(&Targets { ttft_tail: Some(tail), ..Targets::default() });
+        let arrival = sizing.unwrap().arrival();
+        let ttft = |arrival| {
+            let wait = replica.wait(arrival).percentile(share).unwrap();
+            replica.performance(arrival).first_token + wait
+        };
+        prop_assert!(ttft(arrival) <= within * (1.0 + 1e-9));
+        prop_assert!(arrival == replica.max_rate() || ttft(arrival * (1.0 + 1e-6)) > within);
+    }
+
     /// The targets are met at the answer, and a little more load breaks one of them.
     #[test]
     fn sizing_is_tight(
@@ -98,11 +149,12 @@ proptest! {
         within in 0.0..5.0,
     ) {
         let idle = replica.performance(RequestRate::ZERO);
-        let wait = WaitTarget { share: Fraction::new(0.95), within: Seconds::new(within) };
+        let wait = TailTarget { share: Fraction::new(0.95), within: Seconds::new(within) };
         let targets = Targets {
             ttft: Some(idle.ttft * slack.0),
             itl: Some(idle.itl * slack.1),
             wait: Some(wait),
+            ttft_tail: None,
             headroom: Fraction::ZERO,
         };
         let met = |arrival: RequestRate| {
