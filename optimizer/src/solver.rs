@@ -106,9 +106,8 @@ fn solve(
     for instance in Instance::split(problem) {
         let start = approximate(&instance);
         let outcome = start.map(|start| search(&instance, start));
-        let (chosen, bound) = outcome.map_or((None, f64::INFINITY), |outcome| {
-            (outcome.chosen, outcome.bound)
-        });
+        let (chosen, bound) =
+            outcome.map_or((None, f64::INFINITY), |outcome| (outcome.chosen, outcome.bound));
         let columns = chosen.unwrap_or_else(|| {
             short = true;
             certain &= bound.is_infinite();

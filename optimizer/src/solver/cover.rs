@@ -159,8 +159,7 @@ impl<'a> Search<'a> {
         for (place, &idx) in order.iter().enumerate().rev() {
             for need in 0..cover.targets.len() {
                 let share = cover.items[idx].covers[need];
-                let rate =
-                    if share > 0.0 { prices[idx].max(0.0) / share } else { f64::INFINITY };
+                let rate = if share > 0.0 { prices[idx].max(0.0) / share } else { f64::INFINITY };
                 rates[place][need] = rate.min(rates[place + 1][need]);
             }
         }
@@ -318,9 +317,8 @@ impl Order {
 pub(super) fn replicas_open(cover: &Cover, open: &[f64]) -> f64 {
     let replicas = |(need, open): (usize, &f64)| {
         let best = cover.items.iter().filter(|item| item.covers[need] > 0.0);
-        let best = best.min_by(|a, b| {
-            (a.add / a.covers[need]).total_cmp(&(b.add / b.covers[need]))
-        });
+        let best =
+            best.min_by(|a, b| (a.add / a.covers[need]).total_cmp(&(b.add / b.covers[need])));
         best.map_or(0.0, |item| open.max(0.0) / item.covers[need])
     };
     open.iter().enumerate().filter(|(_, open)| **open > ROUNDING).map(replicas).fold(0.0, f64::max)
@@ -329,8 +327,8 @@ pub(super) fn replicas_open(cover: &Cover, open: &[f64]) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::solver::{Group, GroupOption, Problem};
     use crate::solver::instance::{Instance, count_for};
+    use crate::solver::{Group, GroupOption, Problem};
     use crate::units::{HourlyCost, Replicas};
 
     /// The counts of one group of options (cost, covers), without pools.

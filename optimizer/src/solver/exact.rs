@@ -47,7 +47,8 @@ pub(super) fn solve(instance: &Instance, start: Approximation, nodes: usize) -> 
     if let Some(chosen) = &best.chosen {
         add_columns(&mut columns, chosen.iter().cloned());
     }
-    let everything = Part { instance, listed: vec![false; columns.len()], skipping: best.skipping() };
+    let everything =
+        Part { instance, listed: vec![false; columns.len()], skipping: best.skipping() };
     let root = everything.evaluate(&mut columns, &[], &start.prices);
     let bound = root.bound.max(start.bound);
     everything.round(&root, &columns, &mut best);
@@ -186,7 +187,9 @@ impl Part<'_> {
             let answers: Vec<Answer> = covers
                 .iter()
                 .enumerate()
-                .map(|(group, cover)| self.answer(cover, &columns[group], &limits[group], group, &prices))
+                .map(|(group, cover)| {
+                    self.answer(cover, &columns[group], &limits[group], group, &prices)
+                })
                 .collect();
             bound = bound.max(lagrangian(self.instance, &prices, &answers));
             let mut grown = false;
@@ -291,7 +294,7 @@ impl Part<'_> {
     /// the cheapest that is left.
     fn round(&self, relaxation: &Relaxation, columns: &[Vec<Column>], best: &mut Best) {
         if let Some(mut chosen) = self.rounded(relaxation) {
-            improve(self.instance, columns, &mut chosen);
+            improve(self.instance, columns, &mut chosen, None);
             best.offer(chosen);
         }
     }
@@ -458,7 +461,7 @@ impl Core {
             }
             if let Some(mut chosen) = part.rounded(&relaxation) {
                 if searched % 16 == 1 {
-                    improve(&instance, &self.columns, &mut chosen);
+                    improve(&instance, &self.columns, &mut chosen, None);
                 }
                 best.offer(self.with_fixed(chosen));
             }

@@ -227,7 +227,8 @@ impl Round<'_> {
                 let Some(idx) = choice.or_else(|| entry.ranking.iter().copied().find(fits)) else {
                     return false;
                 };
-                let has = self.choices[entry.server].map_or(Replicas::ZERO, |choice| choice.replicas);
+                let has =
+                    self.choices[entry.server].map_or(Replicas::ZERO, |choice| choice.replicas);
                 let more = fits(&idx) && has < candidates[idx].replicas;
                 if more {
                     self.take(entry.server, idx, Replicas::new(1));

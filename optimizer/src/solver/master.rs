@@ -125,12 +125,7 @@ impl Master<'_> {
     }
 
     /// What to bring in: the largest gain, or, to be sure of an end, the first.
-    fn entering(
-        &self,
-        basis: &Basis,
-        prices: &[f64],
-        first: bool,
-    ) -> Option<Enters> {
+    fn entering(&self, basis: &Basis, prices: &[f64], first: bool) -> Option<Enters> {
         let mut best = (-self.tolerance, None);
         for (place, &pool) in basis.tight.iter().enumerate() {
             if prices[pool] < best.0 {
@@ -270,7 +265,8 @@ impl Master<'_> {
             basis.keys.iter().map(|&key| vec![(key, 1.0)]).collect();
         let Some(inverse) = self.inverse(basis) else { return parts };
         for (row, &(group, column)) in inverse.iter().zip(&basis.extras) {
-            let amount = row.iter().zip(&basis.tight).map(|(value, &pool)| value * basis.left[pool]);
+            let amount =
+                row.iter().zip(&basis.tight).map(|(value, &pool)| value * basis.left[pool]);
             let amount: f64 = amount.sum::<f64>().clamp(0.0, 1.0);
             parts[group][0].1 -= amount;
             parts[group].push((column, amount));

@@ -44,7 +44,8 @@ pub fn shrink(problem: &Problem, to_zero: bool) -> Allocation {
 /// The share of its load that a group's partners let through.
 fn passed(problem: &Problem, group: &Group) -> f64 {
     let joined = |other: &&Group| other.joined == group.joined && group.joined.is_some();
-    let partners = problem.groups.iter().filter(joined).filter(|other| !std::ptr::eq(*other, group));
+    let partners =
+        problem.groups.iter().filter(joined).filter(|other| !std::ptr::eq(*other, group));
     let coverage = partners.map(|partner| {
         let current: Vec<Replicas> = partner.options.iter().map(|option| option.current).collect();
         partner.coverage(&current)
@@ -79,8 +80,7 @@ fn kept(group: &Group, passed: f64, to_zero: bool) -> Option<Vec<Replicas>> {
             option.covers.push(1.0);
         }
     }
-    let problem =
-        Problem { groups: vec![group], pools: Vec::new(), switching: Fraction::ZERO };
+    let problem = Problem { groups: vec![group], pools: Vec::new(), switching: Fraction::ZERO };
     let instances = Instance::split(&problem);
     let cover = instances.first()?.covers.first()?;
     let query = Query::at(&[]).ordered(Order::FewestOfTheDearest);

@@ -30,8 +30,7 @@ pub(super) fn share_out(instance: &Instance) -> Vec<Column> {
         }
     }
     let columns = instance.covers.iter().zip(filling.counts);
-    let mut columns: Vec<Column> =
-        columns.map(|(cover, counts)| cover.column(counts)).collect();
+    let mut columns: Vec<Column> = columns.map(|(cover, counts)| cover.column(counts)).collect();
     place_what_fits(instance, &bundles, &mut columns);
     columns
 }

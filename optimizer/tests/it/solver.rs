@@ -56,7 +56,8 @@ struct Draw(u64);
 impl Draw {
     /// A whole number from 0 to `most`.
     fn up_to(&mut self, most: u32) -> u32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         u32::try_from((self.0 >> 33) % (u64::from(most) + 1)).unwrap()
     }
 

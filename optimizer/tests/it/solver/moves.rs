@@ -26,8 +26,7 @@ pub(super) fn role(lacks: &[f64], variants: &[Variant]) -> Group {
         let per_need = |load: &dyn Fn(usize, f64) -> f64| {
             let cover = |need: usize| {
                 let supply = variants.iter();
-                let supply: f64 =
-                    supply.map(|of| of.capacity[need] * f64::from(of.current)).sum();
+                let supply: f64 = supply.map(|of| of.capacity[need] * f64::from(of.current)).sum();
                 let load = load(need, supply);
                 if load > 0.0 { variant.capacity[need] / load } else { f64::INFINITY }
             };
@@ -90,13 +89,14 @@ fn removals_are_the_most_expensive() {
 #[test]
 fn roles_move_by_themselves() {
     let v = variant;
-    let check = |id: &str, prefill: (f64, &[Variant]), decode: (f64, &[Variant]), expected: [&[u32]; 2]| {
-        let mut groups = vec![role(&[prefill.0], prefill.1), role(&[decode.0], decode.1)];
-        for group in &mut groups {
-            group.joined = Some(0);
-        }
-        assert_eq!(moved(&problem(groups, &[])), expected, "{id}");
-    };
+    let check =
+        |id: &str, prefill: (f64, &[Variant]), decode: (f64, &[Variant]), expected: [&[u32]; 2]| {
+            let mut groups = vec![role(&[prefill.0], prefill.1), role(&[decode.0], decode.1)];
+            for group in &mut groups {
+                group.joined = Some(0);
+            }
+            assert_eq!(moved(&problem(groups, &[])), expected, "{id}");
+        };
     check("CA-12", (0.0, &[v(15.0, 1e4, 2)]), (-2e4, &[v(5.0, 1e4, 3)]), [&[2], &[1]]);
     check("CA-13", (-1e4, &[v(5.0, 1e4, 3)]), (-2e4, &[v(5.0, 1e4, 3)]), [&[2], &[1]]);
     check("CA-15", (2e4, &[v(5.0, 1e4, 1)]), (2e4, &[v(5.0, 1e4, 1)]), [&[3], &[3]]);

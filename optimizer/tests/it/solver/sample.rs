@@ -147,11 +147,7 @@ impl Set {
             joined: None,
         };
         let pools = self.pools.values().map(|&gpus| Budget(Gpus::new(gpus))).collect();
-        Problem {
-            groups: placements.iter().map(group).collect(),
-            pools,
-            ..Problem::default()
-        }
+        Problem { groups: placements.iter().map(group).collect(), pools, ..Problem::default() }
     }
 }
 
@@ -194,8 +190,7 @@ fn the_greedy_solver_is_llm_infernos() {
                 Server { priority, candidates: placements.iter().map(candidate).collect() }
             })
             .collect();
-        let pools: Vec<Budget> =
-            set.pools.values().map(|&gpus| Budget(Gpus::new(gpus))).collect();
+        let pools: Vec<Budget> = set.pools.values().map(|&gpus| Budget(Gpus::new(gpus))).collect();
         let policy = BestEffort { policy: SaturationPolicy::RoundRobin, delayed: false };
         let mut total = 0.0;
         let choices = allocate(&servers, &pools, policy);

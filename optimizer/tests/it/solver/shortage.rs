@@ -96,7 +96,8 @@ fn quotas_bind_like_pools() {
 #[test]
 fn a_shortage_stays_where_it_is() {
     let options = |pool| vec![drawn(1.0, &[0.5], 1, &[pool])];
-    let solution = fast(&problem(vec![group(options(0)), group(options(0)), group(options(1))], &[3, 9]));
+    let solution =
+        fast(&problem(vec![group(options(0)), group(options(0)), group(options(1))], &[3, 9]));
     assert_eq!(counts(&solution.allocation), [[2], [1], [2]]);
     assert_eq!(solution.uncovered, [1]);
     assert_eq!(solution.proof, Proof::Short { certain: true });
