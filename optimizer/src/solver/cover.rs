@@ -67,17 +67,27 @@ impl<'a> Query<'a> {
 }
 
 impl Cover {
-    /// The cheapest counts that cover the group; `None` when none do.
+    /// The cheapest counts that cover the group; `None` when none were found.
     pub(super) fn cheapest(&self, query: Query<'_>) -> Option<Answer> {
+        self.cheapest_or_bound(query).ok()
+    }
+
+    /// The cheapest counts that cover the group, or what they cost at least: infinitely much when
+    /// there are none.
+    pub(super) fn cheapest_or_bound(&self, query: Query<'_>) -> Result<Answer, f64> {
         if self.single {
-            return self.cheapest_alone(query);
+            return self.cheapest_alone(query).ok_or(f64::INFINITY);
         }
         let mut search = Search::new(self, query);
         search.run();
-        let column = self.column(search.best?);
+        let exhausted = search.tries >= TRIES;
+        let Some(counts) = search.best else {
+            return Err(if exhausted { search.floor } else { f64::INFINITY });
+        };
+        let column = self.column(counts);
         let priced = column.priced(query.prices);
-        let bound = if search.tries < TRIES { priced } else { priced.min(search.floor) };
-        Some(Answer { column, priced, bound })
+        let bound = if exhausted { priced.min(search.floor) } else { priced };
+        Ok(Answer { column, priced, bound })
     }
 
     /// All ways to cover the group that cost less than `limit` at the prices and waste nothing;
@@ -193,7 +203,8 @@ impl<'a> Search<'a> {
             return;
         }
         let ascending = self.query.order == Order::FewestOfTheDearest;
-        // With one target and one price, going down from the most only ever makes it dearer.
+        // With one target and one price, going down only ever makes it dearer, once so few are left
+        // that others have to help.
         let steady = self.all.is_none()
             && !ascending
             && cover.targets.len() == 1
@@ -211,7 +222,7 @@ impl<'a> Search<'a> {
                 self.open[place + 1][need] = open;
             }
             if with + self.rest(place + 1) >= self.best_cost {
-                if steady {
+                if steady && self.open[place + 1][0] > 2.0 * ROUNDING {
                     return;
                 }
                 continue;
@@ -285,7 +296,7 @@ impl Order {
         let mut order: Vec<usize> = (0..cover.items.len()).collect();
         let per_coverage = |idx: usize| {
             let shares = cover.items[idx].covers.iter().zip(&cover.targets);
-            let covered: f64 = shares.map(|(share, target)| (share / target).min(1.0)).sum();
+            let covered: f64 = shares.map(|(share, target)| share / target).sum();
             if covered > 0.0 { prices[idx] / covered } else { f64::INFINITY }
         };
         match self {

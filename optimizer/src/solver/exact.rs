@@ -56,7 +56,7 @@ pub(super) fn solve(instance: &Instance, start: Approximation, nodes: usize) -> 
         let exhausted = !best.beats(bound);
         return best.outcome(if exhausted { f64::INFINITY } else { bound });
     }
-    let Some(core) = Core::new(instance, &root, bound, &best) else {
+    let Some(core) = Core::new(instance, &root, &best) else {
         return best.outcome(f64::INFINITY);
     };
     core.search(&root.prices, bound, nodes, best)
@@ -272,25 +272,29 @@ impl Part<'_> {
         group: usize,
         prices: &[f64],
     ) -> Answer {
-        let skip = || {
+        let skip = |bound: f64| {
             let column = Column { counts: Vec::new(), cost: self.skipping, draws: Vec::new() };
-            Answer { column, priced: self.skipping, bound: self.skipping }
+            Answer { column, priced: self.skipping, bound: bound.min(self.skipping) }
         };
         if self.listed[group] {
             let columns = columns.iter().filter(|column| within(column, limits));
             let priced = columns.map(|column| column.priced(prices)).fold(self.skipping, f64::min);
-            return Answer { priced, bound: priced, ..skip() };
+            return Answer { priced, ..skip(priced) };
         }
         let query = Query::at(prices);
         let query = if limits.is_empty() { query } else { query.bounded(limits) };
-        cover.cheapest(query).filter(|answer| answer.priced < self.skipping).unwrap_or_else(skip)
+        match cover.cheapest_or_bound(query) {
+            Ok(answer) if answer.priced < self.skipping => answer,
+            Ok(answer) => skip(answer.bound),
+            Err(bound) => skip(bound),
+        }
     }
 
     /// Makes allocations from a relaxation: groups that take one column keep it, and the others take
     /// the cheapest that is left.
     fn round(&self, relaxation: &Relaxation, columns: &[Vec<Column>], best: &mut Best) {
         if let Some(mut chosen) = self.rounded(relaxation) {
-            improve(self.instance, columns, &mut chosen);
+            improve(self.instance, columns, &mut chosen, None);
             best.offer(chosen);
         }
     }
@@ -396,7 +400,13 @@ struct Core {
 
 impl Core {
     /// `None` when no allocation is better than the best.
-    fn new(instance: &Instance, root: &Relaxation, bound: f64, best: &Best) -> Option<Self> {
+    fn new(instance: &Instance, root: &Relaxation, best: &Best) -> Option<Self> {
+        let query = Query::at(&root.prices);
+        let answers: Option<Vec<Answer>> =
+            instance.covers.iter().map(|cover| cover.cheapest(query)).collect();
+        let answers = answers?;
+        // Reduced costs are as good as the bound at the same prices, not as a better one elsewhere.
+        let bound = lagrangian(instance, &root.prices, &answers);
         let gap = best.cost - best.quantum * 0.999 - bound + EXACT * best.cost.abs();
         let mut core = Self {
             instance: Instance { groups: vec![], covers: vec![], budgets: vec![] },
@@ -405,9 +415,7 @@ impl Core {
             fixed: vec![],
             fixed_cost: 0.0,
         };
-        for (group, cover) in instance.covers.iter().enumerate() {
-            let query = Query::at(&root.prices);
-            let answer = cover.cheapest(query)?;
+        for (group, (cover, answer)) in instance.covers.iter().zip(answers).enumerate() {
             let list = cover.all_below(query, answer.bound + gap, LISTED);
             match list {
                 Some(list) if list.is_empty() => return None,
@@ -453,7 +461,7 @@ impl Core {
             }
             if let Some(mut chosen) = part.rounded(&relaxation) {
                 if searched % 16 == 1 {
-                    improve(&instance, &self.columns, &mut chosen);
+                    improve(&instance, &self.columns, &mut chosen, None);
                 }
                 best.offer(self.with_fixed(chosen));
             }

@@ -10,7 +10,7 @@ use super::cover::{Answer, Query};
 use super::instance::{Column, Cover, Instance};
 
 /// Steps of the subgradient method, for each set of columns.
-const STEPS: usize = 60;
+const STEPS: usize = 40;
 /// How often columns are added at the best prices so far.
 const ROUNDS: usize = 2;
 /// Groups for which a pair is sought, those with most to gain.
@@ -46,9 +46,10 @@ pub(super) fn approximate(instance: &Instance) -> Option<Approximation> {
         return Some(Approximation { chosen: Some(cheapest), columns, prices: free, bound });
     }
     let mut columns: Vec<Vec<Column>> = instance.covers.iter().map(Cover::alone_columns).collect();
-    let mut best = Best { chosen: None, cost: f64::INFINITY };
+    let floors: Vec<f64> = cheapest.iter().map(|column| column.cost).collect();
     add_columns(&mut columns, cheapest);
-    best.offer(instance, &columns, &free);
+    // A first allocation, whatever it costs, tells the method of steps how far it has to go.
+    let mut best = Best::new(repaired(instance, &columns, &free));
     let mut dual = Dual { prices: free, bound };
     for _ in 0..ROUNDS {
         dual.ascend(instance, &columns, best.cost);
@@ -57,7 +58,10 @@ pub(super) fn approximate(instance: &Instance) -> Option<Approximation> {
         let answers = answers?;
         dual.bound = bound.max(lagrangian(instance, &dual.prices, &answers));
         add_columns(&mut columns, answers.into_iter().map(|answer| answer.column));
-        best.offer(instance, &columns, &dual.prices);
+        best.offer(repaired(instance, &columns, &dual.prices));
+    }
+    if let Some(chosen) = &mut best.chosen {
+        improve(instance, &columns, chosen, Some(&floors));
     }
     Some(Approximation { chosen: best.chosen, columns, prices: dual.prices, bound: dual.bound })
 }
@@ -146,16 +150,25 @@ struct Best {
 }
 
 impl Best {
-    /// Makes an allocation from prices, and keeps it if it is the best.
-    fn offer(&mut self, instance: &Instance, columns: &[Vec<Column>], prices: &[f64]) {
-        let choice = columns.iter().map(|columns| cheapest(columns, prices).0).collect();
-        let Some(mut chosen) = repair(instance, columns, choice, prices) else { return };
-        improve(instance, columns, &mut chosen);
+    fn new(chosen: Option<Vec<Column>>) -> Self {
+        let mut best = Self { chosen: None, cost: f64::INFINITY };
+        best.offer(chosen);
+        best
+    }
+
+    fn offer(&mut self, chosen: Option<Vec<Column>>) {
+        let Some(chosen) = chosen else { return };
         let cost = chosen.iter().map(|column| column.cost).sum();
         if cost < self.cost {
             *self = Self { chosen: Some(chosen), cost };
         }
     }
+}
+
+/// An allocation near what each group would take at these prices, if one is found.
+fn repaired(instance: &Instance, columns: &[Vec<Column>], prices: &[f64]) -> Option<Vec<Column>> {
+    let choice = columns.iter().map(|columns| cheapest(columns, prices).0).collect();
+    repair(instance, columns, choice, prices)
 }
 
 /// The column that is cheapest at these prices, and what it costs with them.
@@ -257,16 +270,26 @@ fn evict(chosen: &mut [Option<Column>], room: &mut [i64]) {
     }
 }
 
-/// Lets groups take cheaper columns in what is left, alone and in pairs, while that helps.
-pub(super) fn improve(instance: &Instance, columns: &[Vec<Column>], chosen: &mut [Column]) {
+/// Lets groups take cheaper columns in what is left, alone and in pairs, while that helps. What each
+/// group costs at least saves it the search where it is known.
+pub(super) fn improve(
+    instance: &Instance,
+    columns: &[Vec<Column>],
+    chosen: &mut [Column],
+    floors: Option<&[f64]>,
+) {
     let prices = vec![0.0; instance.budgets.len()];
     let mut room = instance.room(chosen.iter());
     for _ in 0..PASSES {
         let mut improved = false;
-        for (cover, column) in instance.covers.iter().zip(chosen.iter_mut()) {
+        for (group, (cover, column)) in instance.covers.iter().zip(chosen.iter_mut()).enumerate() {
+            let gain = GAIN * column.cost.abs();
+            if floors.is_some_and(|floors| column.cost <= floors[group] + gain) {
+                continue;
+            }
             column.give_back(&mut room);
             if let Some(answer) = cover.cheapest(Query::at(&prices).within(&room))
-                && answer.column.cost < column.cost - GAIN * column.cost.abs()
+                && answer.column.cost < column.cost - gain
             {
                 *column = answer.column;
                 improved = true;

@@ -3,8 +3,10 @@
 //!
 //! `sample.json` holds its accelerators, profiles, targets and pools of 2025-09 (law V0) and 2026-03
 //! (V1, V2), and results: the greedy ones are those of its own solution files where such exist; the
-//! mixed-integer ones were computed with HiGHS, to optimality where each server uses one accelerator
-//! and to a gap of 1e-4 where it may mix them. The queue is ten times as long as the batch.
+//! mixed-integer ones were computed with HiGHS to a gap of 0, with the coverage scaled so that its
+//! tolerance does not leave a server short. (With rates per millisecond as they are, V0 small comes
+//! to 37,924.5 when servers may mix accelerators, of which one is short.) The queue is ten times as
+//! long as the batch.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -42,7 +44,7 @@ struct Accelerator {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
 struct Set {
     law: String,
     large: bool,
@@ -51,7 +53,6 @@ struct Set {
     greedy: f64,
     single: f64,
     multi: f64,
-    multi_gap: f64,
     /// Accelerator, replicas and cost of the greedy solution.
     servers: BTreeMap<String, (String, u32, f64)>,
 }
@@ -243,26 +244,9 @@ fn one_accelerator_each_is_solved_exactly() {
 fn mixed_accelerators_are_solved_exactly() {
     each(|id, set, placements, _| {
         let problem = set.problem(placements, false);
-        if std::env::var("DUMP").is_ok() {
-            for (gi, g) in problem.groups.iter().enumerate() {
-                for o in &g.options {
-                    println!(
-                        "DUMP {id}|{gi}|{}|{}|{}|{}",
-                        o.cost.value(),
-                        o.covers[0],
-                        o.gpus,
-                        o.pools[0].0
-                    );
-                }
-            }
-            println!("POOL {id}|{:?}", problem.pools.iter().map(|p| p.0.get()).collect::<Vec<_>>());
-            return;
-        }
         let solution = exact(&problem, 5000);
-        let cost = solution.cost.value();
-        assert_eq!(solution.proof, Proof::Optimal, "{id}: {cost}");
-        let range = set.multi * (1.0 - set.multi_gap - 1e-6)..=set.multi + 1e-6;
-        assert!(range.contains(&cost), "{id}: {cost}, not {range:?}");
+        assert_eq!(solution.proof, Proof::Optimal, "{id}: {}", solution.cost);
+        assert!(close(solution.cost.value(), set.multi), "{id}: {}", solution.cost);
         check_fast(id, &problem, &solution);
     });
 }

@@ -13,7 +13,7 @@ fn small(seed: u64, single: bool) -> Problem {
         let needs = 1 + draw.up_to(1);
         let options = (0..2).map(|_| {
             let cost = f64::from(1 + draw.up_to(30));
-            let covers: Vec<f64> = (0..needs).map(|_| draw.between(0.2, 1.2)).collect();
+            let covers: Vec<f64> = (0..needs).map(|_| draw.between(0.2, 2.0)).collect();
             let pools: &[usize] = [&[0_usize][..], &[1], &[0, 1]][draw.up_to(2) as usize];
             let mut option = drawn(cost, &covers, 1 + draw.up_to(2), pools);
             option.current = Replicas::new(draw.up_to(2));
