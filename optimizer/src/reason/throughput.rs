@@ -116,7 +116,7 @@ impl fmt::Display for ThroughputReason {
             ),
             Self::Capacity { variant, rate, itl, basis } => write!(
                 f,
-                "throughput: {variant} generates {rate} when full, with {:.1}ms between tokens \
+                "throughput: an engine of {variant} generates {rate} when full, with {:.1}ms between tokens \
                  ({basis})",
                 itl.as_millis()
             ),

@@ -113,10 +113,10 @@ impl fmt::Display for TokensReason {
                 write!(f, "tokens: nothing tells what a replica of {variant} can hold")
             }
             Self::Capacity { variant, tokens, basis } => {
-                write!(f, "tokens: {variant} can hold {tokens} tokens ({basis})")
+                write!(f, "tokens: an engine of {variant} can hold {tokens} tokens ({basis})")
             }
             Self::Rate { variant, rate, basis } => {
-                write!(f, "tokens: {variant} gets through {rate} ({basis})")
+                write!(f, "tokens: an engine of {variant} gets through {rate} ({basis})")
             }
             Self::Load { variant, stock: Some(stock), rate: Some(rate) } => {
                 let bound = if rate > stock { "the rate" } else { "the stock" };

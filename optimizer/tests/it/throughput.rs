@@ -260,6 +260,12 @@ fn prefill_gets_no_opinion() {
     let decode = variant("variant-d", Role::Decode, &[engine(0.5)]);
     let scene = Scene::new(vec![prefill.clone(), decode]).arriving(5.0);
     let assessment = assess(&scene, &mut State::default());
+    let sentences: Vec<_> = assessment.reasons.iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(sentences.join("\n"), @r"
+    throughput: no opinion on prefill
+    throughput: an engine of variant-d generates 2780.6 tokens/s when full, with 68.0ms between tokens (fitted to a few points)
+    throughput: 1000.0 tokens/s are asked of the role decode
+    ");
     let roles: Vec<_> = assessment.judgment().unwrap().roles.iter().map(|need| need.role).collect();
     assert_eq!(roles, [Role::Decode]);
     let required = assessment.judgment().unwrap().roles[0].variants[0].load.unwrap().required;

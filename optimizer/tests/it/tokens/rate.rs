@@ -121,8 +121,8 @@ fn the_reason_says_which_bound_binds() {
     let sentences: Vec<_> =
         world.step(20.0, true).reasons.iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(sentences.join("\n"), @r"
-    tokens: variant-a can hold 64000 tokens (what full replicas held)
-    tokens: variant-a gets through 10000.0 tokens/s (while requests waited)
+    tokens: an engine of variant-a can hold 64000 tokens (what full replicas held)
+    tokens: an engine of variant-a gets through 10000.0 tokens/s (while requests waited)
     tokens: 1.84 of variant-a for the stock, 2.94 for the rate: the rate binds
     ");
 }
