@@ -40,7 +40,7 @@ pub use token::{MeanTokens, StepRate, TokenRate};
 /// A physical quantity over a finite, non-negative `f64`.
 ///
 /// Subtraction stops at zero: no quantity of this crate can be negative, and a difference that
-/// could be has to be asked for by name.
+/// could be has to be asked for by name. Sums and products stop at the largest finite number.
 macro_rules! quantity {
     ($(#[$doc:meta])* $name:ident, $unit:literal) => {
         $(#[$doc])*
@@ -109,13 +109,13 @@ macro_rules! quantity {
             type Output = Self;
 
             fn add(self, other: Self) -> Self {
-                Self(self.0 + other.0)
+                Self((self.0 + other.0).min(f64::MAX))
             }
         }
 
         impl std::ops::AddAssign for $name {
             fn add_assign(&mut self, other: Self) {
-                self.0 += other.0;
+                *self = *self + other;
             }
         }
 
@@ -131,7 +131,7 @@ macro_rules! quantity {
             type Output = Self;
 
             fn mul(self, factor: f64) -> Self {
-                Self::new(self.0 * factor)
+                Self::new((self.0 * factor).min(f64::MAX))
             }
         }
 
