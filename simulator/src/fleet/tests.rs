@@ -6,6 +6,7 @@ use optimizer::units::{Gpus, HourlyCost};
 use super::*;
 use crate::engine::step_time::{Linear, Plant};
 use crate::engine::{EngineArgs, Request, RequestId};
+use crate::setup::Knowledge;
 
 /// Two ready replicas.
 fn fleet() -> Fleet {
@@ -24,20 +25,24 @@ fn fleet() -> Fleet {
         per_decode_sequence: Seconds::ZERO,
         per_context_token: Seconds::ZERO,
     };
-    Fleet::new(&[VariantSetup {
-        variant: "v".parse().unwrap(),
-        model: 0,
-        accelerator: "H100".parse().unwrap(),
-        gpus_per_replica: Gpus::new(1),
-        cost: HourlyCost::new(1.0),
-        bounds: Bounds { min: Replicas::ZERO, max: None },
-        initial: Replicas::new(2),
-        cold_start: Seconds::new(60.0),
-        drain_timeout: Seconds::new(60.0),
-        engine: args.try_into().unwrap(),
-        data_parallel: 1,
-        plant: Plant::Linear(plant),
-    }])
+    Fleet::new(
+        &[VariantSetup {
+            variant: "v".parse().unwrap(),
+            model: 0,
+            accelerator: "H100".parse().unwrap(),
+            gpus_per_replica: Gpus::new(1),
+            cost: HourlyCost::new(1.0),
+            bounds: Bounds { min: Replicas::ZERO, max: None },
+            initial: Replicas::new(2),
+            cold_start: Seconds::new(60.0),
+            drain_timeout: Seconds::new(60.0),
+            engine: args.try_into().unwrap(),
+            data_parallel: 1,
+            plant: Plant::Linear(plant),
+            known: Knowledge::default(),
+        }],
+        None,
+    )
 }
 
 fn scale(fleet: &mut Fleet, desired: u32, at: f64) -> ScaleEffect {
@@ -56,7 +61,7 @@ fn those_that_have_not_started_go_first_and_then_the_youngest() {
     let started = scale(&mut fleet, 4, 10.0).started;
     assert_eq!(started, [ReplicaIdx(2), ReplicaIdx(3)]);
     // The younger of the new ones is ready before the older.
-    fleet.replica_mut(ReplicaIdx(3)).state = State::Ready;
+    fleet.start(ReplicaIdx(3), Timestamp::from_seconds(15.0));
     assert_eq!(scale(&mut fleet, 3, 20.0).gone, [ReplicaIdx(2)]);
     assert_eq!(scale(&mut fleet, 1, 30.0).gone, [ReplicaIdx(3), ReplicaIdx(1)]);
     assert_eq!(fleet.counts(0).existing(), Replicas::new(1));

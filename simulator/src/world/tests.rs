@@ -9,7 +9,7 @@ use super::*;
 use crate::engine::step_time::{Linear, Plant};
 use crate::engine::{Content, EngineArgs, EngineConfig, Segment, TextId};
 use crate::records::{RequestRecord, Tally};
-use crate::setup::{ControlSetup, ModelSetup, VariantSetup};
+use crate::setup::{ControlSetup, Knowledge, ModelSetup, VariantSetup};
 use crate::workload::Workload;
 use crate::workload::trace::{Speed, Trace};
 
@@ -60,6 +60,7 @@ fn setup(initial: u32, bounds: Bounds, requests: &[(f64, u32, u32)]) -> Setup {
         engine: EngineConfig::try_from(args).unwrap(),
         data_parallel: 1,
         plant: PLANT,
+        known: Knowledge::default(),
     };
     let mut policy = Policy::default();
     policy.scaling.down.stabilization_window = Seconds::ZERO;
@@ -73,10 +74,12 @@ fn setup(initial: u32, bounds: Bounds, requests: &[(f64, u32, u32)]) -> Setup {
             workload: traffic(requests),
         }],
         variants: vec![variant],
+        inventory: None,
         control: ControlSetup {
             scrape_interval: Seconds::new(10.0),
             scrape_lag: Seconds::ZERO,
             window: Seconds::new(10.0),
+            retention: Seconds::from_minutes(10.0),
             interval: Seconds::new(30.0),
             actuation_delay: Seconds::new(1.0),
         },
