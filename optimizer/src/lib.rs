@@ -17,6 +17,7 @@
 //! 7. [`assessment`] and [`analyzers`]: how much a model needs, in replicas.
 //! 8. [`solver`]: the cheapest replica counts that cover the needs, within the GPUs that there are.
 //! 9. [`controller`]: bounds, windows, cooldown and step limits around the analyzers' wishes.
+//! 10. [`journal`]: every step as a record, from which it can be done again.
 
 pub mod units;
 pub mod id;
@@ -31,6 +32,7 @@ pub mod assessment;
 pub mod analyzers;
 pub mod solver;
 pub mod controller;
+pub mod journal;
 
 pub use controller::Controller;
 pub use decision::{Action, Decision, Reason, VariantDecision};

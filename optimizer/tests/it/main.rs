@@ -3,6 +3,7 @@
 
 mod arbitrary;
 mod fleet;
+mod journal;
 mod layering;
 mod properties;
 mod queueing;
