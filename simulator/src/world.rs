@@ -6,11 +6,13 @@
 //!                  cluster ◀── decision ── controller (the production optimizer)
 //! ```
 
+mod journal;
 mod recorder;
 
 use std::collections::VecDeque;
 
 use optimizer::controller::InvalidPolicy;
+use optimizer::journal::Record;
 use optimizer::units::{Replicas, Timestamp};
 use optimizer::{Controller, Decision};
 
@@ -23,6 +25,7 @@ use crate::records::{Outcome, Recording, RequestRecord};
 use crate::setup::Setup;
 use crate::workload::Arrival;
 
+use journal::KeptJournal;
 use recorder::{EngineLog, Recorder};
 
 /// A run in progress.
@@ -53,6 +56,17 @@ impl Simulation {
         let mut agenda = Agenda::new();
         let world = World::new(setup, &mut agenda)?;
         Ok(Self { world, agenda })
+    }
+
+    /// Keeps a journal from now on, whose records wait until they are
+    /// [taken](Self::take_journal).
+    pub fn keep_journal(&mut self) {
+        self.world.journal = Some(KeptJournal::default());
+    }
+
+    /// Takes the records of the journal that were added since this was asked last.
+    pub fn take_journal(&mut self) -> Vec<Record> {
+        self.world.journal.as_mut().map(KeptJournal::take).unwrap_or_default()
     }
 
     /// Lets everything happen up to and including `horizon`. Returns whether the run is over.
@@ -100,6 +114,7 @@ struct World {
     controller: Controller,
     /// What the controller last asked for, by variant.
     desired: Vec<Replicas>,
+    journal: Option<KeptJournal>,
     recorder: Recorder,
     in_flight: u64,
     sources: usize,
@@ -148,6 +163,7 @@ impl World {
             scraper: Scraper::new(setup.control, setup.models.len()),
             controller,
             desired: setup.variants.iter().map(|variant| variant.initial).collect(),
+            journal: None,
             recorder: Recorder::new(&setup),
             in_flight: 0,
             sources: setup.models.len(),
@@ -329,7 +345,10 @@ impl World {
 
     fn control(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
         let observation = self.scraper.observe(now, &self.fleet, &self.setup.models);
-        let decision = self.controller.step(now, &observation);
+        let decision = match &mut self.journal {
+            Some(journal) => journal.step(&mut self.controller, now, observation),
+            None => self.controller.step(now, &observation),
+        };
         self.adopt(&decision);
         agenda.schedule(
             now + self.setup.control.actuation_delay,

@@ -224,7 +224,12 @@ impl Resolver<'_> {
     }
 }
 
-fn policy_problems(document: &Document, prefix: &str, policy: &Policy) -> Result<(), Problems> {
+/// Checks the policy that stands in `document` below `prefix`.
+pub(super) fn policy_problems(
+    document: &Document,
+    prefix: &str,
+    policy: &Policy,
+) -> Result<(), Problems> {
     let Err(broken) = policy.validate() else { return Ok(()) };
     let problem = |broken: optimizer::policy::PolicyProblem| {
         let path = format!("{prefix}{}", broken.path).parse();
