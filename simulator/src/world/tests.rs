@@ -1,5 +1,7 @@
 //! Small worlds, in which every second can be worked out by hand.
 
+mod signals;
+
 use optimizer::Policy;
 use optimizer::observation::Bounds;
 use optimizer::slo::Slo;

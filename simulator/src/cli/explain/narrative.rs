@@ -108,8 +108,8 @@ fn state(observed: &VariantObservation, now: Timestamp, color: bool) -> String {
 fn row(replica: &ReplicaObservation, now: Timestamp) -> [String; 9] {
     let cells = [
         seen(&replica.kv_usage, |share| format::percent(share.value())),
-        seen(&replica.running, |count| format::significant(count.value())),
-        seen(&replica.waiting, |count| format::significant(count.value())),
+        seen(&replica.running, |count| number(count.value())),
+        seen(&replica.waiting, |count| number(count.value())),
         seen(&replica.ttft, format::latency),
         seen(&replica.itl, format::latency),
         seen(&replica.prompt_rate, |rate| format::significant(rate.value())),
@@ -131,8 +131,14 @@ fn seen<T: Copy>(signal: &Signal<T>, show: impl Fn(T) -> String) -> Option<(Stri
 }
 
 fn requests(count: f64) -> String {
-    let noun = if count == 1.0 { "request" } else { "requests" };
-    format!("{} {noun}", format::significant(count))
+    let number = number(count);
+    let noun = if number == "1" { "request" } else { "requests" };
+    format!("{number} {noun}")
+}
+
+/// A number of requests, which may be a mean.
+fn number(count: f64) -> String {
+    if count.fract() > 0.0 { format::significant(count) } else { format!("{count:.0}") }
 }
 
 fn age(now: Timestamp, at: Timestamp) -> String {

@@ -1,11 +1,12 @@
 //! What came out differently, for the terminal.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use comfy_table::Table;
 use optimizer::VariantDecision;
 use optimizer::journal::{Difference, Mismatch};
-use optimizer::units::Replicas;
+use optimizer::units::{Replicas, Timestamp};
 
 use crate::cli::moment;
 use crate::results::decisions::main_reason;
@@ -52,46 +53,73 @@ fn side(text: &mut String, which: &str, decided: Option<&VariantDecision>) {
     }
 }
 
-/// Where another policy decided for another replica count. Of decisions in a row that differ in the
-/// same way, the first is shown.
+/// Where another policy decided for another replica count. Decisions in a row that differ in the same
+/// way are one line.
 pub(super) fn changes(found: &[Mismatch], replayed: u64, color: bool) -> String {
-    let mut table = ruled(&["time", "variant", "current", "recorded", "now", "because"], 5, color);
-    let mut before = BTreeMap::new();
-    let (mut differ, mut rows) = (0_u64, 0_u64);
+    let mut changes: Vec<Change> = Vec::new();
+    let mut latest = BTreeMap::new();
+    let mut differ = BTreeSet::new();
     for Mismatch { step, at, variants, .. } in found {
-        let counts = variants.iter().map(|difference| (difference, counts(difference)));
-        let changed: Vec<_> =
-            counts.filter(|(_, (recorded, replayed))| recorded != replayed).collect();
-        differ += u64::from(!changed.is_empty());
-        for (difference, counts) in changed {
-            let variant = name(difference);
-            let last = before.insert(variant.clone(), (*step, counts));
-            if last.is_some_and(|(earlier, same)| earlier + 1 == *step && same == counts) {
+        for difference in variants {
+            let counts = counts(difference);
+            if counts.0 == counts.1 {
                 continue;
             }
-            let shown = |count: Option<Replicas>| {
-                count.map_or_else(|| "–".to_owned(), |count| count.to_string())
-            };
-            let current = difference.recorded.as_ref().map(|decided| decided.current);
-            let because =
-                difference.replayed.as_ref().and_then(|decided| main_reason(&decided.trail));
-            rows += 1;
-            table.add_row([
-                moment::show(*at),
-                variant,
-                shown(current),
-                shown(counts.0),
-                shown(counts.1),
-                because.map(ToString::to_string).unwrap_or_default(),
-            ]);
+            differ.insert((at, step));
+            let variant = name(difference);
+            let (step, at) = (*step, *at);
+            let before = latest.get(&variant).map(|&idx: &usize| &mut changes[idx]);
+            match before.filter(|before| before.last_step + 1 == step && before.counts == counts) {
+                Some(change) => (change.last_step, change.to) = (step, at),
+                None => {
+                    latest.insert(variant.clone(), changes.len());
+                    let decided = difference.replayed.as_ref();
+                    let because = decided.and_then(|decided| main_reason(&decided.trail));
+                    let because = because.map(ToString::to_string).unwrap_or_default();
+                    changes.push(Change {
+                        from: at,
+                        to: at,
+                        last_step: step,
+                        variant,
+                        counts,
+                        because,
+                    });
+                }
+            }
         }
     }
+    let differ = differ.len();
     let mut text = format!("{differ} of {} differ in a replica count\n", decisions(replayed));
-    if rows > 0 {
+    if !changes.is_empty() {
         text.push('\n');
-        text.extend(table.to_string().lines().map(|line| line.trim_end().to_owned() + "\n"));
+        let table = table(changes, color).to_string();
+        text.extend(table.lines().map(|line| line.trim_end().to_owned() + "\n"));
     }
     text
+}
+
+/// Decisions in a row about one variant that differ in the same way.
+struct Change {
+    from: Timestamp,
+    to: Timestamp,
+    last_step: u64,
+    variant: String,
+    /// The recorded count and the new one.
+    counts: (Option<Replicas>, Option<Replicas>),
+    /// The main reason for the first of them.
+    because: String,
+}
+
+fn table(changes: Vec<Change>, color: bool) -> Table {
+    let head = ["from", "to", "variant", "recorded", "now", "because"];
+    let mut table = ruled(&head, head.len(), color);
+    let shown =
+        |count: Option<Replicas>| count.map_or_else(|| "–".to_owned(), |count| count.to_string());
+    for Change { from, to, variant, counts: (recorded, now), because, .. } in changes {
+        let [from, to] = [from, to].map(moment::show);
+        table.add_row([from, to, variant, shown(recorded), shown(now), because]);
+    }
+    table
 }
 
 /// The recorded and the new replica count.

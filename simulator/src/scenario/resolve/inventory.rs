@@ -34,9 +34,10 @@ impl Resolver<'_> {
                 continue;
             };
             if pool.total < needed + pool.used {
+                let least = needed + pool.used;
                 let message = format!(
-                    "expected at least the {needed} GPUs of the initial replicas and the {} that \
-                     others use",
+                    "expected at least {least}: {needed} for the initial replicas, and {} that others \
+                     use",
                     pool.used
                 );
                 self.note(&at.key(accelerator.as_str()).key("total"), message);
