@@ -2,9 +2,10 @@
 //!
 //! A record holds all that a step depends on (time, observation, policy, memory) and what was
 //! decided. Policy and memory are long and seldom change or follow from the steps before, so most
-//! records hold only their [`Digest`]s. The first record of a [`Journal`], and one of every
-//! [`CHECKPOINT_EVERY`] after it, is a *checkpoint* and holds both in full: a file of which the
-//! beginning was rotated away is replayed from its first checkpoint.
+//! records hold only their [`Digest`]s. The first record of a [`Journal`], one of every
+//! [`CHECKPOINT_EVERY`] after it, and the first of each file for which [`Journal::begin_file`] was
+//! called, are *checkpoints* and hold both in full: a journal of which the beginning was rotated away
+//! is replayed from its first checkpoint.
 //!
 //! Each record is one line of JSON. Numbers survive it: what is read equals what was written, bit for
 //! bit, and so [`replay`] asks that each decision be the same to the last bit.
@@ -126,9 +127,15 @@ pub struct Journal {
     steps: u64,
     /// The digest of the policy in the record before.
     policy: Option<Digest>,
+    begins_file: bool,
 }
 
 impl Journal {
+    /// Makes the next record a checkpoint, since it is the first of a file.
+    pub const fn begin_file(&mut self) {
+        self.begins_file = true;
+    }
+
     /// Lets the controller decide, and returns the record of that, with the decision in it.
     pub fn step(
         &mut self,
@@ -136,7 +143,8 @@ impl Journal {
         now: Timestamp,
         observation: FleetObservation,
     ) -> Record {
-        let is_checkpoint = self.steps.is_multiple_of(CHECKPOINT_EVERY);
+        let is_due = self.steps.is_multiple_of(CHECKPOINT_EVERY);
+        let is_checkpoint = std::mem::take(&mut self.begins_file) || is_due;
         let policy_digest = Digest::of(controller.policy());
         let before = self.policy.replace(policy_digest);
         let policy = if is_checkpoint || before != Some(policy_digest) {

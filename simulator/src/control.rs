@@ -149,7 +149,7 @@ impl Scraper {
             let samples = self.models[model].iter();
             samples.filter(move |sample| self.sees(now, sample.at, span))
         };
-        let Some(last) = within(self.setup.window).last() else { return Demand::default() };
+        let Some(last) = within(self.setup.window).next_back() else { return Demand::default() };
         let seen = last.at;
         let gateway = &last.gateway;
 

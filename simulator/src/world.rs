@@ -204,12 +204,11 @@ impl World {
         let prompt_tokens = self.recorder.request_mut(id).prompt_tokens;
         self.gateways[model].state.arrives(now, prompt_tokens);
         self.in_flight += 1;
-        match self.fleet.least_loaded(model) {
-            Some(replica) => self.submit(now, id, content, replica, agenda),
-            None => {
-                self.gateways[model].state.enqueue(prompt_tokens);
-                self.gateways[model].queue.push_back((id, content));
-            }
+        if let Some(replica) = self.fleet.least_loaded(model) {
+            self.submit(now, id, content, replica, agenda);
+        } else {
+            self.gateways[model].state.enqueue(prompt_tokens);
+            self.gateways[model].queue.push_back((id, content));
         }
         self.await_next(model, agenda);
         self.check_for_end(now, agenda);

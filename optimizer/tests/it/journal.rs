@@ -107,6 +107,22 @@ fn a_rotated_file_is_replayed_from_its_first_checkpoint() {
 }
 
 #[test]
+fn a_new_file_begins_with_a_checkpoint_and_can_be_replayed_alone() {
+    let mut controller = Controller::new(prompt()).unwrap();
+    let mut journal = Journal::default();
+    let mut step = |journal: &mut Journal, seconds: f64| {
+        let now = Timestamp::from_seconds(seconds);
+        let observed = fleet(vec![variant("v", 1.0, now, &[(0.75, 0.0)])]);
+        journal.step(&mut controller, now, observed)
+    };
+    let first = [step(&mut journal, 0.0), step(&mut journal, 30.0)];
+    journal.begin_file();
+    let second = [step(&mut journal, 60.0), step(&mut journal, 90.0)];
+    assert!(second[0].checkpoint.is_some() && second[1].checkpoint.is_none());
+    assert_eq!((replay(&second), replay(first.iter().chain(&second))), (Ok(vec![]), Ok(vec![])));
+}
+
+#[test]
 fn a_driver_that_starts_anew_begins_with_a_checkpoint() {
     let records = [day(5), day(7)].concat();
     assert_eq!(replay(&read_back(&records)).unwrap(), []);

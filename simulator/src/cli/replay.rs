@@ -48,17 +48,17 @@ impl ReplayArgs {
             })?;
             replayer = Replayer::with_policy(policy);
         }
-        let (mismatches, replayed) = self.replay(replayer).map_err(anyhow::Error::new)?;
+        let (mismatches, steps) = self.replay(replayer).map_err(anyhow::Error::new)?;
         if self.policy.is_some() {
-            let text = report::changes(&mismatches, replayed, has_color(&io::stdout()));
+            let text = report::changes(&mismatches, steps, has_color(&io::stdout()));
             return Ok(print(&text)?);
         }
         if mismatches.is_empty() {
-            return Ok(print(&format!("{}, all the same\n", report::decisions(replayed)))?);
+            return Ok(print(&format!("{}, all the same\n", report::decisions(steps)))?);
         }
         print(&report::mismatches(&mismatches))?;
         let differ = mismatches.len();
-        Err(anyhow!("{differ} of {} came out differently", report::decisions(replayed)).into())
+        Err(anyhow!("{differ} of {} came out differently", report::decisions(steps)).into())
     }
 
     /// What came out differently, and how many steps were made again.
@@ -72,8 +72,8 @@ impl ReplayArgs {
             mismatches.extend(checked.map_err(failed)?);
             last = line;
         }
-        let replayed = replayer.finish();
-        let replayed = replayed.map_err(|error| JournalError::at(&self.journal, last, error))?;
-        Ok((mismatches, replayed))
+        let steps = replayer.finish();
+        let steps = steps.map_err(|error| JournalError::at(&self.journal, last, error))?;
+        Ok((mismatches, steps))
     }
 }

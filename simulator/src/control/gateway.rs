@@ -141,7 +141,9 @@ mod tests {
 
     fn of(numbers: &[u64]) -> Moments {
         let mut moments = Moments::default();
-        numbers.iter().for_each(|&number| moments.add(number));
+        for &number in numbers {
+            moments.add(number);
+        }
         moments
     }
 

@@ -69,23 +69,17 @@ pub(super) fn changes(found: &[Mismatch], replayed: u64, color: bool) -> String 
             let variant = name(difference);
             let (step, at) = (*step, *at);
             let before = latest.get(&variant).map(|&idx: &usize| &mut changes[idx]);
-            match before.filter(|before| before.last_step + 1 == step && before.counts == counts) {
-                Some(change) => (change.last_step, change.to) = (step, at),
-                None => {
-                    latest.insert(variant.clone(), changes.len());
-                    let decided = difference.replayed.as_ref();
-                    let because = decided.and_then(|decided| main_reason(&decided.trail));
-                    let because = because.map(ToString::to_string).unwrap_or_default();
-                    changes.push(Change {
-                        from: at,
-                        to: at,
-                        last_step: step,
-                        variant,
-                        counts,
-                        because,
-                    });
-                }
+            let same =
+                |before: &&mut Change| before.last_step + 1 == step && before.counts == counts;
+            if let Some(change) = before.filter(same) {
+                (change.last_step, change.to) = (step, at);
+                continue;
             }
+            latest.insert(variant.clone(), changes.len());
+            let decided = difference.replayed.as_ref();
+            let because = decided.and_then(|decided| main_reason(&decided.trail));
+            let because = because.map(ToString::to_string).unwrap_or_default();
+            changes.push(Change { from: at, to: at, last_step: step, variant, counts, because });
         }
     }
     let differ = differ.len();

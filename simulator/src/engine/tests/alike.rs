@@ -262,7 +262,8 @@ proptest! {
         check_counters(&counters, &log, &jobs, args.enable_prefix_caching);
     }
 
-    /// At whatever time they die, both engines lose the same requests, with the same tokens.
+    /// At whatever time they die, both engines lose the same requests, with the same tokens, and have
+    /// counted the same.
     #[test]
     fn both_die_alike(
         args in args(),
@@ -270,7 +271,11 @@ proptest! {
         jobs in jobs(40),
         death in 0..3_000_000_u64,
     ) {
-        fn die(server: &mut impl ModelServer, jobs: &[Job], death: u64) -> Vec<Lost> {
+        fn die(
+            server: &mut impl ModelServer,
+            jobs: &[Job],
+            death: u64,
+        ) -> (Vec<Lost>, Counters) {
             let mut log = Log::default();
             for (idx, job) in jobs.iter().enumerate().filter(|(_, job)| job.follows.is_none()) {
                 server.advance(Timestamp::ZERO, &mut log);
@@ -278,7 +283,8 @@ proptest! {
                 let _ = server.submit(job.request(idx), Timestamp::ZERO, &mut log);
             }
             server.advance(Timestamp::from_nanos(death * 1_000), &mut log);
-            server.abort_all()
+            let lost = server.abort_all();
+            (lost, server.counters())
         }
         prop_assert_eq!(
             die(&mut Engine::new(config(args), plant.clone()), &jobs, death),

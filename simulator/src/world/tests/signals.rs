@@ -2,7 +2,10 @@
 
 use optimizer::journal::{CHECKPOINT_EVERY, replay};
 use optimizer::observation::{
-    GpuPool, Inventory, ModelObservation, ReplicaObservation, Signal, VariantObservation,
+    Demand, GpuPool, Inventory, ModelObservation, ReplicaObservation, Signal, VariantObservation,
+};
+use optimizer::units::{
+    Bytes, MeanTokens, QueueLength, RequestCount, RequestRate, StepRate, TokenRate, Variation,
 };
 
 use super::*;
@@ -40,49 +43,51 @@ fn value<T: Copy>(signal: Signal<T>, number: fn(T) -> f64) -> f64 {
     }
 }
 
+/// Checks a number to within a share of what is expected; nothing is nothing.
 #[track_caller]
-fn near(found: f64, expected: f64, relative: f64) {
-    assert!((found / expected - 1.0).abs() <= relative, "{found} is not {expected}");
+fn near(found: f64, expected: f64, tolerance: f64) {
+    assert!((found - expected).abs() <= tolerance * expected, "{found} is not {expected}");
 }
 
 #[test]
 fn the_signals_of_a_steady_run_agree_with_each_other() {
     let (_, model) = journal(steady());
-    let demand = &model.demand;
+    let Demand { arrival_rate, gateway_bytes, recent_requests, burstiness, input, output, .. } =
+        model.demand;
     let VariantObservation { ready, cold_start, replicas, .. } = &model.variants[0];
     assert_eq!((ready.get(), *cold_start), (1, None));
     let replica: &ReplicaObservation = &replicas[0];
-    let (rate, prompt, output) = (4.0, 100.0, 50.0);
+    let (rate, prompt, answer) = (4.0, 100.0, 50.0);
 
-    near(value(demand.arrival_rate, |rate| rate.value()), rate, 0.01);
-    near(value(demand.input.mean, |mean| mean.value()), prompt, 1e-12);
-    near(value(demand.output.mean, |mean| mean.value()), output, 1e-12);
-    assert_eq!(value(demand.input.variation, |ratio| ratio.value()), 0.0);
+    near(value(arrival_rate, RequestRate::value), rate, 0.01);
+    near(value(input.mean, MeanTokens::value), prompt, 1e-12);
+    near(value(output.mean, MeanTokens::value), answer, 1e-12);
+    near(value(input.variation, Variation::value), 0.0, 0.0);
     // Twenty arrivals in each bin.
-    assert_eq!(value(demand.burstiness, |ratio| ratio.value()), 0.0);
-    assert_eq!(value(demand.gateway_bytes, |bytes| bytes.as_f64()), 0.0);
+    near(value(burstiness, Variation::value), 0.0, 0.0);
+    near(value(gateway_bytes, Bytes::as_f64), 0.0, 0.0);
     // All there were so far, of which none is older than the retention time.
-    near(value(demand.recent_requests, |count| count.value()), rate * 570.0, 0.01);
+    near(value(recent_requests, RequestCount::value), rate * 570.0, 0.01);
 
-    near(value(replica.completions, |rate| rate.value()), rate, 0.01);
-    near(value(replica.prompt_rate, |rate| rate.value()), rate * prompt, 0.01);
-    near(value(replica.generation_rate, |rate| rate.value()), rate * output, 0.01);
-    near(value(replica.input_tokens, |mean| mean.value()), prompt, 1e-12);
-    near(value(replica.output_tokens, |mean| mean.value()), output, 1e-12);
-    assert_eq!(value(replica.preemptions, |rate| rate.value()), 0.0);
-    assert_eq!(value(replica.prefix_hits, |share| share.value()), 0.0);
-    assert_eq!(value(replica.kv_capacity, |tokens| tokens.as_f64()), 101.0 * 16.0);
+    near(value(replica.completions, RequestRate::value), rate, 0.01);
+    near(value(replica.prompt_rate, TokenRate::value), rate * prompt, 0.01);
+    near(value(replica.generation_rate, TokenRate::value), rate * answer, 0.01);
+    near(value(replica.input_tokens, MeanTokens::value), prompt, 1e-12);
+    near(value(replica.output_tokens, MeanTokens::value), answer, 1e-12);
+    near(value(replica.preemptions, RequestRate::value), 0.0, 0.0);
+    near(value(replica.prefix_hits, Fraction::value), 0.0, 0.0);
+    near(value(replica.kv_capacity, Tokens::as_f64), 101.0 * 16.0, 0.0);
 
     // Little's law: who is in the batch is the rate times the time spent there. The gauge is a
     // maximum, and counts in whole requests.
     let itl = value(replica.itl, Seconds::value);
     let prefill = value(replica.prefill_time, Seconds::value);
     let queued = value(replica.queue_time, Seconds::value);
-    let running = value(replica.running, |count| count.value());
-    let expected = rate * (prefill + (output - 1.0) * itl);
+    let running = value(replica.running, QueueLength::value);
+    let expected = rate * (prefill + (answer - 1.0) * itl);
     assert!((running - expected).abs() <= 1.0, "{running} run, and {expected} should");
     // It is never idle, so a second is full of steps, and a token takes a step.
-    let steps = value(replica.step_rate, |rate| rate.value());
+    let steps = value(replica.step_rate, StepRate::value);
     near(1.0 / steps, itl, 0.02);
     // Of the time to the first token a part is queue and the rest is prefill.
     near(value(replica.ttft, Seconds::value), queued + prefill, 0.01);
