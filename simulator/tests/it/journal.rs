@@ -16,7 +16,8 @@ fn run() -> WorkDir {
 fn lines() -> &'static [String] {
     static LINES: OnceLock<Vec<String>> = OnceLock::new();
     LINES.get_or_init(|| {
-        let out = run().simulate("out", &["--journal"]);
+        let workdir = run();
+        let out = workdir.simulate("out", &["--journal"]);
         let text = fs::read_to_string(out.join("journal.jsonl")).unwrap();
         text.lines().map(str::to_owned).collect()
     })
