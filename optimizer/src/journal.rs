@@ -8,7 +8,7 @@
 //! is replayed from its first checkpoint.
 //!
 //! Each record is one line of JSON. Numbers survive it: what is read equals what was written, bit for
-//! bit, and so [`replay`] asks that each decision be the same to the last bit.
+//! bit, and so [`replay()`] asks that each decision be the same to the last bit.
 //!
 //! ```
 //! use optimizer::journal::{Journal, Record, replay};
