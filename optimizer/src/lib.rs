@@ -19,7 +19,8 @@
 //! 8. [`limits`]: the GPUs that there are, what quotas leave of them, and the rules at zero.
 //! 9. [`solver`]: the cheapest replica counts that cover the needs, within those limits.
 //! 10. [`controller`]: bounds, windows, cooldown and step limits around all that.
-//! 11. [`explain`]: why a count is what it is, and what would have changed it.
+//! 11. [`journal`]: every step as a record, from which it can be done again.
+//! 12. [`explain`]: why a count is what it is, and what would have changed it.
 
 pub mod units;
 pub mod id;
@@ -38,6 +39,7 @@ pub mod vote;
 pub mod limits;
 pub mod solver;
 pub mod controller;
+pub mod journal;
 pub mod explain;
 
 pub use controller::Controller;

@@ -62,13 +62,14 @@ macro_rules! quantity {
                     value >= 0.0 && value.is_finite(),
                     concat!(stringify!($name), " must be finite and not negative")
                 );
-                Self(value)
+                // The sum turns -0 into 0, which would differ from it in the order and in its text.
+                Self(value + 0.0)
             }
 
             #[doc = concat!("From a number of ", $unit, "; `None` when it is negative or not finite.")]
             #[must_use]
             pub const fn checked(value: f64) -> Option<Self> {
-                if value >= 0.0 && value.is_finite() { Some(Self(value)) } else { None }
+                if value >= 0.0 && value.is_finite() { Some(Self(value + 0.0)) } else { None }
             }
 
             #[doc = concat!("The number of ", $unit, ".")]

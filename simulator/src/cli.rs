@@ -1,7 +1,10 @@
 //! The commands of `plimsoll`: what is typed, what is printed, and with which code it ends.
 
 mod calibrate;
+mod explain;
+mod moment;
 mod progress;
+mod replay;
 mod schema;
 mod simulate;
 mod trace;
@@ -28,6 +31,8 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Simulate(simulate::SimulateArgs),
+    Replay(replay::ReplayArgs),
+    Explain(explain::ExplainArgs),
     Schema(schema::SchemaArgs),
     Trace(trace::TraceArgs),
     Validate(validate::ValidateArgs),
@@ -41,7 +46,7 @@ Start with:
 const EXIT_CODES: &str = "\
 Exit codes:
   0  success
-  1  the run or a file could not be finished
+  1  the run or a file could not be finished, or a replay differs
   2  bad input: nothing was run, nothing was written
   3  --min-attainment was not met";
 
@@ -51,6 +56,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Simulate(args) => args.run(),
+        Command::Replay(args) => args.run(),
+        Command::Explain(args) => args.run().map_err(Failure::Other),
         Command::Schema(args) => args.run(),
         Command::Trace(args) => args.run().map_err(Failure::Other),
         Command::Validate(args) => args.run().map_err(Failure::Other),

@@ -1,22 +1,47 @@
 //! What the controller sees of the world: scraped samples, not the truth.
 //!
 //! The world is scraped at an interval. A step of the controller then asks, as the operator asks
-//! Prometheus, for the maximum of each gauge over a window (`max_over_time`), in which the newest
-//! sample is at least the scrape lag old. Replica counts come from the API server and are current.
-//! [`Scraper`] is the only way from the world to an observation.
+//! Prometheus, what the samples of a window say, of which the newest is at least the scrape lag old:
+//!
+//! | signal | query |
+//! |---|---|
+//! | KV use and queue of a replica | the maximum, `max_over_time` |
+//! | rates | what a counter grew from the first sample to the last, over the time between them |
+//! | means | what a histogram's sum grew, over what its count grew; missing when that is nothing |
+//! | the gateway's queue | the last sample |
+//! | `burstiness` | over the last [`BURST_WINDOW`]: variance over mean of the arrivals in 5 s |
+//! | `recentRequests` | what the counter grew over the retention time, or since the run began |
+//!
+//! A replica that was sampled once has its gauges, and neither rates nor means. A data parallel
+//! replica reports the sum of its ranks' counters and their mean KV use. Replica counts and GPUs come
+//! from the API server and are current. [`Scraper`] is the only way from the world to an observation.
+
+mod gateway;
+mod replica;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use optimizer::FleetObservation;
 use optimizer::id::ReplicaId;
-use optimizer::observation::{
-    Demand, ModelObservation, ReplicaObservation, Signal, VariantObservation,
-};
-use optimizer::units::{Fraction, QueueLength, RequestRate, Timestamp};
+use optimizer::observation::{Demand, Lengths, ModelObservation, Signal, VariantObservation};
+use optimizer::units::{Bytes, QueueLength, RequestCount, RequestRate, Seconds, Timestamp};
 
-use crate::engine::ModelServer;
 use crate::fleet::{Fleet, ReplicaIdx};
 use crate::setup::{ControlSetup, ModelSetup};
+
+pub use gateway::{BIN, GatewayState, Moments};
+
+use replica::ReplicaSample;
+
+/// The time over which bursts are judged: sixty bins, which tell a factor of two from chance, and
+/// short enough that the rate hardly drifts meanwhile.
+pub const BURST_WINDOW: Seconds = Seconds::from_minutes(5.0);
+
+/// With fewer bins the variance is chance.
+const LEAST_BINS: u64 = 12;
+
+/// The size of a token in a request body: English text has about four letters to a token.
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// The samples that can still be queried.
 #[derive(Debug)]
@@ -27,28 +52,9 @@ pub struct Scraper {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct ReplicaSample {
-    at: Timestamp,
-    kv_usage: Fraction,
-    waiting: QueueLength,
-    running: QueueLength,
-}
-
-#[derive(Debug, Clone, Copy)]
 struct ModelSample {
     at: Timestamp,
-    /// A counter: all arrivals so far.
-    arrived: u64,
-    gateway_queue: QueueLength,
-}
-
-/// The gateway of one model, as it reports itself.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct GatewayState {
-    /// All arrivals so far.
-    pub arrived: u64,
-    /// Requests that wait for a replica.
-    pub queue: usize,
+    gateway: GatewayState,
 }
 
 impl Scraper {
@@ -66,29 +72,28 @@ impl Scraper {
         &mut self,
         now: Timestamp,
         fleet: &Fleet,
-        gateways: &[GatewayState],
-        variants: usize,
+        gateways: impl Iterator<Item = GatewayState>,
     ) {
+        let window = self.setup.window;
         let mut series = std::mem::take(&mut self.replicas);
-        for (idx, replica) in (0..variants).flat_map(|variant| fleet.ready(variant)) {
+        for (idx, replica) in (0..fleet.num_variants()).flat_map(|variant| fleet.ready(variant)) {
             let mut samples = series.remove(&idx).unwrap_or_default();
-            samples.push_back(ReplicaSample {
-                at: now,
-                kv_usage: replica.engine.kv_usage(),
-                waiting: QueueLength::new(replica.engine.num_waiting() as f64),
-                running: QueueLength::new(replica.engine.num_running() as f64),
-            });
-            self.forget(now, &mut samples, |sample| sample.at);
+            samples.push_back(ReplicaSample::take(now, &replica.engine));
+            while samples.front().is_some_and(|sample| self.has_passed(now, sample.at, window)) {
+                samples.pop_front();
+            }
             self.replicas.insert(idx, samples);
         }
-        for (model, gateway) in gateways.iter().enumerate() {
+        let longest = window.max(BURST_WINDOW).max(self.setup.retention);
+        for (model, mut gateway) in gateways.enumerate() {
+            gateway.close_bins(now);
             let mut samples = std::mem::take(&mut self.models[model]);
-            samples.push_back(ModelSample {
-                at: now,
-                arrived: gateway.arrived,
-                gateway_queue: QueueLength::new(gateway.queue as f64),
-            });
-            self.forget(now, &mut samples, |sample| sample.at);
+            samples.push_back(ModelSample { at: now, gateway });
+            // One sample from before the longest window stays: what was counted since then is asked
+            // for as well.
+            while samples.get(1).is_some_and(|sample| self.has_passed(now, sample.at, longest)) {
+                samples.pop_front();
+            }
             self.models[model] = samples;
         }
     }
@@ -99,40 +104,31 @@ impl Scraper {
         now: Timestamp,
         fleet: &Fleet,
         models: &[ModelSetup],
-        variants: usize,
     ) -> FleetObservation {
         let mut observed = Vec::with_capacity(models.len());
         for (idx, model) in models.iter().enumerate() {
-            let of_model = (0..variants).filter(|&variant| fleet.setup(variant).model == idx);
+            let variants = 0..fleet.num_variants();
+            let of_model = variants.filter(|&variant| fleet.setup(variant).model == idx);
             observed.push(ModelObservation {
                 model: model.model.clone(),
                 namespace: model.namespace.clone(),
+                slo: Some(model.slo),
                 demand: self.demand(now, idx),
                 variants: of_model.map(|variant| self.variant(now, fleet, variant)).collect(),
-                slo: None,
             });
         }
-        FleetObservation { models: observed, ..FleetObservation::default() }
+        FleetObservation { models: observed, inventory: fleet.inventory().cloned() }
     }
 
     fn variant(&self, now: Timestamp, fleet: &Fleet, variant: usize) -> VariantObservation {
         let setup = fleet.setup(variant);
         let counts = fleet.counts(variant);
         let replicas = fleet.ready(variant).filter_map(|(idx, _)| {
-            let samples = self.replicas.get(&idx)?;
-            let visible: Vec<_> = self.visible(now, samples, |sample| sample.at).collect();
-            let newest = visible.last()?.at;
-            let max = |of: fn(&ReplicaSample) -> QueueLength| {
-                let highest = visible.iter().map(|sample| of(sample)).max();
-                highest.map_or(Signal::Missing, |value| Signal::seen(value, newest))
-            };
-            let kv_usage = visible.iter().map(|sample| sample.kv_usage).max();
-            Some(ReplicaObservation {
-                kv_usage: kv_usage.map_or(Signal::Missing, |value| Signal::seen(value, newest)),
-                waiting: max(|sample| sample.waiting),
-                running: max(|sample| sample.running),
-                ..ReplicaObservation::silent(ReplicaId::numbered(&setup.variant, idx.0))
-            })
+            let samples = self.replicas.get(&idx)?.iter();
+            let visible: Vec<_> =
+                samples.filter(|sample| self.sees(now, sample.at, self.setup.window)).collect();
+            let name = ReplicaId::numbered(&setup.variant, idx.0);
+            replica::observe(name, &visible, setup)
         });
         VariantObservation {
             gpus_per_replica: setup.gpus_per_replica,
@@ -140,47 +136,66 @@ impl Scraper {
             bounds: setup.bounds,
             current: counts.current(),
             ready: counts.ready,
+            cold_start: fleet.mean_cold_start(variant),
+            engine: setup.known.engine.clone(),
+            profile: setup.known.profile,
             replicas: replicas.collect(),
             ..VariantObservation::new(setup.variant.clone(), setup.accelerator.clone())
         }
     }
 
-    /// The arrival rate is the counter's increase between the first and the last sample of the
-    /// window over the time between them.
     fn demand(&self, now: Timestamp, model: usize) -> Demand {
-        let mut visible = self.visible(now, &self.models[model], |sample| sample.at);
-        let Some(&first) = visible.next() else { return Demand::default() };
-        let last = visible.last().copied().unwrap_or(first);
-        let increase = (last.arrived - first.arrived) as f64;
-        let rate = RequestRate::over(increase, last.at.since(first.at));
+        let within = |span: Seconds| {
+            let samples = self.models[model].iter();
+            samples.filter(move |sample| self.sees(now, sample.at, span))
+        };
+        let Some(last) = within(self.setup.window).next_back() else { return Demand::default() };
+        let seen = last.at;
+        let gateway = &last.gateway;
+
+        let first = within(self.setup.window).next().unwrap_or(last);
+        let prompts = gateway.prompts.since(&first.gateway.prompts);
+        let outputs = gateway.outputs.since(&first.gateway.outputs);
+        let rate = RequestRate::over(prompts.count() as f64, seen.since(first.at));
+
+        let first = within(BURST_WINDOW).next().unwrap_or(last);
+        let bins = gateway.bins.since(&first.gateway.bins);
+        let burstiness = bins.dispersion().filter(|_| bins.count() >= LEAST_BINS);
+
+        let retention = self.setup.retention;
+        let before = self.models[model].iter().rfind(|s| self.has_passed(now, s.at, retention));
+        let earlier = before.map_or(0, |sample| sample.gateway.arrived());
+        let recent = (gateway.arrived() - earlier) as f64;
+
+        let lengths = |moments: Moments| Lengths {
+            mean: signal(moments.mean(), seen),
+            variation: signal(moments.variation(), seen),
+        };
         Demand {
-            arrival_rate: rate.map_or(Signal::Missing, |rate| Signal::seen(rate, last.at)),
-            gateway_queue: Signal::seen(last.gateway_queue, last.at),
-            ..Demand::default()
+            arrival_rate: signal(rate, seen),
+            gateway_queue: Signal::seen(QueueLength::new(gateway.queue as f64), seen),
+            gateway_bytes: Signal::seen(Bytes::new(gateway.queued_tokens * BYTES_PER_TOKEN), seen),
+            recent_requests: Signal::seen(RequestCount::new(recent), seen),
+            burstiness: signal(burstiness, seen),
+            input: lengths(prompts),
+            output: lengths(outputs),
         }
     }
 
-    /// The samples that a query at `now` finds in its window, oldest first.
-    fn visible<'a, S>(
-        &self,
-        now: Timestamp,
-        samples: &'a VecDeque<S>,
-        at: fn(&S) -> Timestamp,
-    ) -> impl Iterator<Item = &'a S> + use<'a, S> {
-        let ControlSetup { scrape_lag: lag, window, .. } = self.setup;
-        samples.iter().filter(move |sample| {
-            let taken = at(sample);
-            taken + lag <= now && now < taken + lag + window
-        })
+    /// Whether a query at `now` finds a sample in its window.
+    fn sees(&self, now: Timestamp, taken: Timestamp, window: Seconds) -> bool {
+        taken + self.setup.scrape_lag <= now && !self.has_passed(now, taken, window)
     }
 
-    /// Drops what no later query can see.
-    fn forget<S>(&self, now: Timestamp, samples: &mut VecDeque<S>, at: fn(&S) -> Timestamp) {
-        let ControlSetup { scrape_lag: lag, window, .. } = self.setup;
-        while samples.front().is_some_and(|sample| at(sample) + lag + window <= now) {
-            samples.pop_front();
-        }
+    /// Whether a sample is too old for a query's window.
+    fn has_passed(&self, now: Timestamp, taken: Timestamp, window: Seconds) -> bool {
+        taken + self.setup.scrape_lag + window <= now
     }
+}
+
+/// A value of samples of which the last was taken at `at`, if there is one.
+fn signal<T: Copy>(value: Option<T>, at: Timestamp) -> Signal<T> {
+    value.map_or(Signal::Missing, |value| Signal::seen(value, at))
 }
 
 #[cfg(test)]

@@ -83,6 +83,7 @@
 //! queues, every plant, and caches so small that nearly every step preempts.
 
 mod args;
+mod counters;
 mod data_parallel;
 mod frontend;
 mod jumping;
@@ -96,6 +97,7 @@ mod ticks;
 use optimizer::units::{Fraction, Timestamp};
 
 pub use args::{EngineArgs, EngineConfig, EngineConfigError, Rejection, SchedulingPolicy};
+pub use counters::{Counters, TimeSum};
 pub use data_parallel::DataParallel;
 pub use frontend::{FrontEnd, FrontEndQueue};
 pub use jumping::Engine;
@@ -192,6 +194,9 @@ pub trait ModelServer {
 
     /// The share of usable KV blocks that are in use, as `vllm:kv_cache_usage_perc` reports it.
     fn kv_usage(&self) -> Fraction;
+
+    /// All that was counted up to the last [`advance`](Self::advance).
+    fn counters(&self) -> Counters;
 
     /// Requests in flight.
     fn load(&self) -> usize {

@@ -15,6 +15,7 @@ mod resolve;
 
 use std::path::{Path, PathBuf};
 
+use optimizer::Policy;
 use optimizer::units::Seconds;
 use schemars::Schema;
 use schemars::generate::SchemaSettings;
@@ -84,6 +85,20 @@ impl Scenario {
     pub fn json_schema() -> Schema {
         SchemaSettings::draft07().into_generator().into_root_schema_for::<ScenarioFile>()
     }
+}
+
+/// Reads a policy file.
+///
+/// # Errors
+///
+/// When it cannot be read, or with all problems that it has.
+pub fn read_policy(path: &Path) -> Result<Policy, ScenarioError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ScenarioError::Unreadable { path: path.to_owned(), source })?;
+    let document = Document::parse(path.to_string_lossy(), text)?;
+    let policy: Policy = document.read()?;
+    resolve::policy_problems(&document, "", &policy)?;
+    Ok(policy)
 }
 
 /// Why a scenario cannot run.

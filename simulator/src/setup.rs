@@ -5,8 +5,9 @@
 
 use optimizer::Policy;
 use optimizer::id::{AcceleratorId, ModelId, Namespace, VariantId};
-use optimizer::observation::Bounds;
+use optimizer::observation::{self, Bounds, Inventory};
 use optimizer::slo::Slo;
+use optimizer::step_time::StepTime;
 use optimizer::units::{Gpus, HourlyCost, Replicas, Seconds};
 
 use crate::engine::EngineConfig;
@@ -24,6 +25,9 @@ pub struct Setup {
     pub models: Vec<ModelSetup>,
     /// The variants of all models.
     pub variants: Vec<VariantSetup>,
+    /// The GPUs that there are, of which `used` counts those that others hold; `None` where nothing
+    /// limits them.
+    pub inventory: Option<Inventory>,
     /// How the fleet is watched and moved.
     pub control: ControlSetup,
     /// How replica counts are decided.
@@ -78,6 +82,17 @@ pub struct VariantSetup {
     pub data_parallel: u32,
     /// The hardware.
     pub plant: Plant,
+    /// What the controller is told of it.
+    pub known: Knowledge,
+}
+
+/// What the controller is told of a variant's servers, besides what they report.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Knowledge {
+    /// How they are configured.
+    pub engine: observation::EngineConfig,
+    /// How long a step takes, as somebody once measured.
+    pub profile: Option<StepTime>,
 }
 
 /// How the fleet is watched and moved.
@@ -87,8 +102,10 @@ pub struct ControlSetup {
     pub scrape_interval: Seconds,
     /// How old a sample is when it can first be queried.
     pub scrape_lag: Seconds,
-    /// Queue and KV use are read as their maximum over this window.
+    /// Gauges are read as their maximum, counters as their growth over this window.
     pub window: Seconds,
+    /// How far back requests count as recent.
+    pub retention: Seconds,
     /// The time between two steps of the controller.
     pub interval: Seconds,
     /// From a decision until the cluster acts on it.

@@ -6,11 +6,13 @@
 //!                  cluster ◀── decision ── controller (the production optimizer)
 //! ```
 
+mod journal;
 mod recorder;
 
 use std::collections::VecDeque;
 
 use optimizer::controller::InvalidPolicy;
+use optimizer::journal::Record;
 use optimizer::units::{Replicas, Timestamp};
 use optimizer::{Controller, Decision};
 
@@ -23,7 +25,8 @@ use crate::records::{Outcome, Recording, RequestRecord};
 use crate::setup::Setup;
 use crate::workload::Arrival;
 
-use recorder::Recorder;
+use journal::KeptJournal;
+use recorder::{EngineLog, Recorder};
 
 /// A run in progress.
 #[derive(Debug)]
@@ -55,6 +58,17 @@ impl Simulation {
         Ok(Self { world, agenda })
     }
 
+    /// Keeps a journal from now on, whose records wait until they are
+    /// [taken](Self::take_journal).
+    pub fn keep_journal(&mut self) {
+        self.world.journal = Some(KeptJournal::default());
+    }
+
+    /// Takes the records of the journal that were added since this was asked last.
+    pub fn take_journal(&mut self) -> Vec<Record> {
+        self.world.journal.as_mut().map(KeptJournal::take).unwrap_or_default()
+    }
+
     /// Lets everything happen up to and including `horizon`. Returns whether the run is over.
     pub fn run_until(&mut self, horizon: Timestamp) -> bool {
         run(&mut self.world, &mut self.agenda, horizon) != Pause::Horizon
@@ -64,7 +78,7 @@ impl Simulation {
     #[must_use]
     pub fn progress(&self) -> Progress {
         let arrived = self.world.recorder.arrived();
-        let ended = arrived - self.world.in_flight as u64;
+        let ended = arrived - self.world.in_flight;
         Progress { now: self.agenda.now(), arrived, ended }
     }
 
@@ -100,8 +114,9 @@ struct World {
     controller: Controller,
     /// What the controller last asked for, by variant.
     desired: Vec<Replicas>,
+    journal: Option<KeptJournal>,
     recorder: Recorder,
-    in_flight: usize,
+    in_flight: u64,
     sources: usize,
     deadline: Option<EventKey>,
     end: Option<Timestamp>,
@@ -143,11 +158,12 @@ impl World {
     fn new(setup: Setup, agenda: &mut Agenda<Event>) -> Result<Self, InvalidPolicy> {
         let controller = Controller::new(setup.policy.clone())?;
         let mut world = Self {
-            fleet: Fleet::new(&setup.variants),
+            fleet: Fleet::new(&setup.variants, setup.inventory.clone()),
             gateways: setup.models.iter().map(|_| Gateway::default()).collect(),
             scraper: Scraper::new(setup.control, setup.models.len()),
             controller,
             desired: setup.variants.iter().map(|variant| variant.initial).collect(),
+            journal: None,
             recorder: Recorder::new(&setup),
             in_flight: 0,
             sources: setup.models.len(),
@@ -185,11 +201,14 @@ impl World {
         let Some(arrival) = self.gateways[model].next.take() else { return };
         let id = self.recorder.arrival(now, model, &arrival);
         let content = arrival.content;
-        self.gateways[model].state.arrived += 1;
+        let prompt_tokens = self.recorder.request_mut(id).prompt_tokens;
+        self.gateways[model].state.arrives(now, prompt_tokens);
         self.in_flight += 1;
-        match self.fleet.least_loaded(model) {
-            Some(replica) => self.submit(now, id, content, replica, agenda),
-            None => self.gateways[model].queue.push_back((id, content)),
+        if let Some(replica) = self.fleet.least_loaded(model) {
+            self.submit(now, id, content, replica, agenda);
+        } else {
+            self.gateways[model].state.enqueue(prompt_tokens);
+            self.gateways[model].queue.push_back((id, content));
         }
         self.await_next(model, agenda);
         self.check_for_end(now, agenda);
@@ -224,9 +243,12 @@ impl World {
     /// Brings a replica to the present.
     fn advance(&mut self, now: Timestamp, idx: ReplicaIdx) {
         let replica = self.fleet.replica_mut(idx);
-        let mut log = self.recorder.log(self.setup.variants[replica.variant].model);
+        let model = self.setup.variants[replica.variant].model;
+        let mut log = self.recorder.log(model);
         replica.engine.advance(now, &mut log);
-        self.in_flight -= log.finished;
+        let EngineLog { outputs, .. } = log;
+        self.in_flight -= outputs.count();
+        self.gateways[model].state.outputs.merge(outputs);
     }
 
     /// Brings every replica to the present, for whoever looks at how full its cache is.
@@ -261,13 +283,15 @@ impl World {
     }
 
     fn replica_starts(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
-        let replica = self.fleet.replica_mut(idx);
-        replica.deadline = None;
-        replica.state = State::Ready;
-        let model = self.setup.variants[replica.variant].model;
+        self.fleet.start(idx, now);
+        let model = self.setup.variants[self.fleet.replica(idx).variant].model;
         for (id, content) in std::mem::take(&mut self.gateways[model].queue) {
+            let prompt_tokens = self.recorder.request_mut(id).prompt_tokens;
             match self.fleet.least_loaded(model) {
-                Some(replica) => self.submit(now, id, content, replica, agenda),
+                Some(replica) => {
+                    self.gateways[model].state.dequeue(prompt_tokens);
+                    self.submit(now, id, content, replica, agenda);
+                }
                 None => self.gateways[model].queue.push_back((id, content)),
             }
         }
@@ -292,21 +316,38 @@ impl World {
             self.recorder.end(lost.id, Outcome::Failed, now);
             self.in_flight -= 1;
         }
+        let placed = self.fleet.place(now);
+        self.await_starts(now, placed, agenda);
+    }
+
+    /// Comes back to replicas that got their GPUs when their cold starts are over.
+    fn await_starts(
+        &mut self,
+        now: Timestamp,
+        placed: Vec<ReplicaIdx>,
+        agenda: &mut Agenda<Event>,
+    ) {
+        for idx in placed {
+            let replica = self.fleet.replica_mut(idx);
+            let ready = now + self.setup.variants[replica.variant].cold_start;
+            replica.deadline = Some(agenda.schedule(ready, Event::ReplicaStarts(idx)));
+        }
     }
 
     // Control.
 
     fn scrape(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
         self.advance_all(now);
-        let gateways: Vec<_> = self.gateways.iter().map(Gateway::report).collect();
-        self.scraper.scrape(now, &self.fleet, &gateways, self.setup.variants.len());
+        self.scraper.scrape(now, &self.fleet, self.gateways.iter().map(|gateway| gateway.state));
         agenda.schedule(now + self.setup.control.scrape_interval, Event::Scrape);
     }
 
     fn control(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
-        let observation =
-            self.scraper.observe(now, &self.fleet, &self.setup.models, self.setup.variants.len());
-        let decision = self.controller.step(now, &observation);
+        let observation = self.scraper.observe(now, &self.fleet, &self.setup.models);
+        let decision = match &mut self.journal {
+            Some(journal) => journal.step(&mut self.controller, now, observation),
+            None => self.controller.step(now, &observation),
+        };
         self.adopt(&decision);
         agenda.schedule(
             now + self.setup.control.actuation_delay,
@@ -333,14 +374,9 @@ impl World {
     fn actuate(&mut self, now: Timestamp, desired: &[Replicas], agenda: &mut Agenda<Event>) {
         for (variant, &desired) in desired.iter().enumerate() {
             let effect = self.fleet.scale(variant, desired, now);
-            let setup = &self.setup.variants[variant];
-            for idx in effect.started {
-                let ready = now + setup.cold_start;
-                let key = agenda.schedule(ready, Event::ReplicaStarts(idx));
-                self.fleet.replica_mut(idx).deadline = Some(key);
-            }
+            self.await_starts(now, effect.started, agenda);
             for idx in effect.draining {
-                let expiry = now + setup.drain_timeout;
+                let expiry = now + self.setup.variants[variant].drain_timeout;
                 let key = agenda.schedule(expiry, Event::DrainExpires(idx));
                 self.fleet.replica_mut(idx).deadline = Some(key);
             }
@@ -357,7 +393,7 @@ impl World {
 
     fn sample(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
         self.advance_all(now);
-        let gateways: Vec<_> = self.gateways.iter().map(Gateway::report).collect();
+        let gateways: Vec<_> = self.gateways.iter().map(|gateway| gateway.state).collect();
         self.recorder.sample(now, &self.fleet, &gateways);
         agenda.schedule(now + self.recorder.sample_interval(), Event::Sample);
     }
@@ -393,12 +429,6 @@ impl World {
                 }
             }
         }
-    }
-}
-
-impl Gateway {
-    fn report(&self) -> GatewayState {
-        GatewayState { queue: self.queue.len(), ..self.state }
     }
 }
 

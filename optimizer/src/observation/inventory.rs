@@ -37,6 +37,7 @@ pub struct GpuPool {
 /// A limit on GPUs.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Quota {
     /// The name, for reasons.
     pub name: String,
@@ -56,6 +57,7 @@ pub struct Quota {
 /// Whom a quota binds.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum QuotaScope {
     /// All namespaces together, but for some.
     Cluster {

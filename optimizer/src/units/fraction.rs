@@ -25,13 +25,14 @@ impl Fraction {
     #[must_use]
     pub const fn new(value: f64) -> Self {
         assert!(value >= 0.0 && value <= 1.0, "a fraction lies between 0 and 1");
-        Self(value)
+        // The sum turns -0 into 0, which would differ from it in the order and in its text.
+        Self(value + 0.0)
     }
 
     /// From a number; `None` when it is outside 0..=1 or not a number.
     #[must_use]
     pub const fn checked(value: f64) -> Option<Self> {
-        if value >= 0.0 && value <= 1.0 { Some(Self(value)) } else { None }
+        if value >= 0.0 && value <= 1.0 { Some(Self(value + 0.0)) } else { None }
     }
 
     /// The number.

@@ -3,6 +3,7 @@
 
 mod arbitrary;
 mod fleet;
+mod journal;
 mod layering;
 mod limits;
 mod properties;

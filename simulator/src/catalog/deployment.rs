@@ -32,6 +32,15 @@ pub enum KvCacheDtype {
 }
 
 impl KvCacheDtype {
+    /// The name, as in files.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Fp8 => "fp8",
+        }
+    }
+
     /// Bytes of a number.
     #[must_use]
     pub const fn bytes(self) -> u64 {

@@ -10,8 +10,10 @@ use optimizer::units::{Fraction, Seconds, Timestamp};
 
 use super::progress::Bar;
 use super::{EXIT_CODES, Failure, has_color, print};
-use crate::records::Recording;
-use crate::results::{self, ReportInput, RequestsFile, RunInfo, Summary};
+use crate::records::{Recording, RequestRecord};
+use crate::results::{
+    self, JournalFile, ReportInput, RequestsFile, ResultsError, RunInfo, Summary,
+};
 use crate::scenario::{Overrides, Scenario};
 use crate::world::Simulation;
 
@@ -45,6 +47,10 @@ pub(super) struct SimulateArgs {
     /// Fail with exit code 3 when a smaller share of the requests, from 0 to 1, met their targets.
     #[arg(long, value_name = "SHARE", value_parser = share)]
     min_attainment: Option<Fraction>,
+    /// Also write journal.jsonl: what the controller saw and decided at each step, for `plimsoll
+    /// replay` and `plimsoll explain`.
+    #[arg(long)]
+    journal: bool,
     /// Write no requests.parquet, which has a row for every request.
     #[arg(long)]
     no_requests: bool,
@@ -58,6 +64,7 @@ Examples:
   plimsoll simulate scenarios/quickstart.yaml
   plimsoll simulate scenarios/quickstart.yaml --set models[0].slo.ttft=1s --out out/strict
   plimsoll simulate scenarios/azure-conv-h100.yaml --trace conv.csv --policy mine.yaml
+  plimsoll simulate scenarios/quickstart.yaml --journal
   plimsoll simulate scenarios/quickstart.yaml --quiet --min-attainment 0.99
 
 A path in a scenario is relative to it; one on the command line, to the working directory.";
@@ -84,14 +91,18 @@ impl SimulateArgs {
         }
 
         let began = wall_clock();
-        let simulation = Simulation::new(setup).context("cannot build the simulated world")?;
-        let mut requests = None;
+        let mut simulation = Simulation::new(setup).context("cannot build the simulated world")?;
+        let mut streamed = Streamed::default();
         if !self.no_requests {
             let file = RequestsFile::create(&out, simulation.recording());
-            requests = Some(file.map_err(anyhow::Error::new)?);
+            streamed.requests = Some(file.map_err(anyhow::Error::new)?);
+        }
+        if self.journal {
+            simulation.keep_journal();
+            streamed.journal = Some(JournalFile::create(&out).map_err(anyhow::Error::new)?);
         }
         let bar = Bar::new(length, self.quiet);
-        let recording = run_to_end(simulation, length, &bar, requests.as_mut())?;
+        let recording = run_to_end(simulation, length, &bar, &mut streamed)?;
         let wall = Seconds::new(began.elapsed().as_secs_f64());
 
         let summary = Summary::of(&recording);
@@ -106,9 +117,7 @@ impl SimulateArgs {
             version: Some(VERSION),
         };
         let mut files = results::write(&out, &input).map_err(anyhow::Error::new)?;
-        if let Some(requests) = requests {
-            files.push(requests.finish().map_err(anyhow::Error::new)?);
-        }
+        files.extend(streamed.finish().map_err(anyhow::Error::new)?);
         let mut info = RunInfo::new(VERSION, &summary, wall);
         info.command = std::env::args().collect();
         info.scenario_file = Some(file);
@@ -130,25 +139,52 @@ impl SimulateArgs {
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Runs to the end, in slices of simulated time that let the bar move and the requests that have
-/// ended go to their file.
+/// The files that are written while the run goes on.
+#[derive(Debug, Default)]
+struct Streamed {
+    requests: Option<RequestsFile>,
+    journal: Option<JournalFile>,
+}
+
+impl Streamed {
+    /// Writes what the run does not need any more.
+    fn append(&mut self, simulation: &mut Simulation) -> Result<(), ResultsError> {
+        let ended = simulation.take_requests();
+        self.append_requests(ended)?;
+        let records = simulation.take_journal();
+        self.journal.as_mut().map_or(Ok(()), |file| file.append(&records))
+    }
+
+    fn append_requests(&mut self, ended: Vec<RequestRecord>) -> Result<(), ResultsError> {
+        self.requests.as_mut().map_or(Ok(()), |file| file.append(ended))
+    }
+
+    fn finish(self) -> Result<Vec<PathBuf>, ResultsError> {
+        let requests = self.requests.map(RequestsFile::finish);
+        let journal = self.journal.map(JournalFile::finish);
+        requests.into_iter().chain(journal).collect()
+    }
+}
+
+/// Runs to the end, in slices of simulated time that let the bar move and what is streamed go to its
+/// files.
 fn run_to_end(
     mut simulation: Simulation,
     length: Seconds,
     bar: &Bar,
-    mut requests: Option<&mut RequestsFile>,
+    streamed: &mut Streamed,
 ) -> anyhow::Result<Recording> {
-    let mut put_away = |ended| requests.as_mut().map_or(Ok(()), |file| file.append(ended));
     let slice = Seconds::new((length.value() / SLICES).max(1.0));
     let mut horizon = Timestamp::ZERO + slice;
     while !simulation.run_until(horizon) {
         bar.show(&simulation.progress());
-        put_away(simulation.take_requests())?;
+        streamed.append(&mut simulation)?;
         horizon += slice;
     }
     bar.clear();
+    streamed.append(&mut simulation)?;
     let mut recording = simulation.finish();
-    put_away(std::mem::take(&mut recording.requests))?;
+    streamed.append_requests(std::mem::take(&mut recording.requests))?;
     Ok(recording)
 }
 

@@ -1,14 +1,14 @@
 //! What a query finds: maxima over a window, as old as the lag, and nothing of who is not ready.
 
-use optimizer::observation::Bounds;
+use optimizer::observation::{Bounds, ReplicaObservation};
 use optimizer::slo::Slo;
-use optimizer::units::{Gpus, HourlyCost, Replicas, Seconds};
+use optimizer::units::{Fraction, Gpus, HourlyCost, MeanTokens, Replicas, Tokens, Variation};
 
 use super::*;
 use crate::engine::step_time::{Linear, Plant};
-use crate::engine::{EngineArgs, Request, RequestId};
+use crate::engine::{EngineArgs, ModelServer, Request, RequestId};
 use crate::fleet::State;
-use crate::setup::VariantSetup;
+use crate::setup::{Knowledge, VariantSetup};
 use crate::workload::Workload;
 use crate::workload::trace::{Speed, Trace};
 
@@ -17,6 +17,7 @@ use crate::workload::trace::{Speed, Trace};
 struct Scene {
     fleet: Fleet,
     scraper: Scraper,
+    gateway: GatewayState,
     models: Vec<ModelSetup>,
 }
 
@@ -50,11 +51,13 @@ impl Scene {
             engine: args.try_into().unwrap(),
             data_parallel: 1,
             plant: Plant::Linear(plant),
+            known: Knowledge::default(),
         };
         let setup = ControlSetup {
             scrape_interval: Seconds::new(10.0),
             scrape_lag: Seconds::new(lag),
             window: Seconds::new(window),
+            retention: Seconds::new(100.0),
             interval: Seconds::new(30.0),
             actuation_delay: Seconds::ZERO,
         };
@@ -64,7 +67,12 @@ impl Scene {
             slo: Slo { ttft: Seconds::new(1.0), tpot: Seconds::new(1.0) },
             workload: Workload::trace(Trace::new("none", Vec::new()), Speed::default()),
         };
-        Self { fleet: Fleet::new(&[variant]), scraper: Scraper::new(setup, 1), models: vec![model] }
+        Self {
+            fleet: Fleet::new(&[variant], None),
+            scraper: Scraper::new(setup, 1),
+            gateway: GatewayState::default(),
+            models: vec![model],
+        }
     }
 
     /// Puts `waiting` requests behind one that runs, in a replica that was empty before.
@@ -77,14 +85,19 @@ impl Scene {
         }
     }
 
-    fn scrape(&mut self, at: f64, arrived: u64, queue: usize) {
-        let gateway = GatewayState { arrived, queue };
-        self.scraper.scrape(Timestamp::from_seconds(at), &self.fleet, &[gateway], 1);
+    /// Scrapes, after as many arrivals of 10 tokens as bring their number to `arrived`.
+    fn scrape(&mut self, at: f64, arrived: u64, queue: u64) {
+        let now = Timestamp::from_seconds(at);
+        while self.gateway.arrived() < arrived {
+            self.gateway.arrives(now, 10);
+        }
+        (self.gateway.queue, self.gateway.queued_tokens) = (queue, 10 * queue);
+        self.scraper.scrape(now, &self.fleet, [self.gateway].into_iter());
     }
 
     fn observe(&self, at: f64) -> ModelObservation {
         let now = Timestamp::from_seconds(at);
-        let observed = self.scraper.observe(now, &self.fleet, &self.models, 1);
+        let observed = self.scraper.observe(now, &self.fleet, &self.models);
         observed.models.into_iter().next().unwrap()
     }
 
@@ -161,4 +174,56 @@ fn demand_is_the_increase_of_a_counter_and_the_newest_queue() {
     let demand = scene.observe(30.0).demand;
     assert_eq!(demand.arrival_rate, Signal::seen(RequestRate::new(2.5), at));
     assert_eq!(demand.gateway_queue, Signal::seen(QueueLength::new(4.0), at));
+    assert_eq!(demand.gateway_bytes, Signal::seen(Bytes::new(4 * 10 * 4), at));
+    assert_eq!(demand.input.mean, Signal::seen(MeanTokens::new(10.0), at));
+    assert_eq!(demand.input.variation, Signal::seen(Variation::ZERO, at));
+    assert_eq!(demand.output, Lengths::default());
+}
+
+#[test]
+fn recent_requests_are_those_of_the_retention_time_or_all_there_were() {
+    let mut scene = Scene::new(0.0, 40.0);
+    // The retention time is 100 s, the distance of ten samples.
+    let arrived = |step: u32| u64::from(step * step);
+    for step in 1..=20 {
+        let at = 10.0 * f64::from(step);
+        scene.scrape(at, arrived(step), 0);
+        let expected = (arrived(step) - arrived(step.saturating_sub(10))) as f64;
+        let expected = Signal::seen(RequestCount::new(expected), Timestamp::from_seconds(at));
+        assert_eq!(scene.observe(at).demand.recent_requests, expected, "{step}");
+    }
+}
+
+#[test]
+fn bursts_show_in_the_variance_of_arrivals_and_take_a_minute_to_judge() {
+    let mut scene = Scene::new(0.0, 40.0);
+    let mut found = Vec::new();
+    for step in 1..=7_u32 {
+        // Ten arrivals every 10 s, so of two bins one has ten and the other none.
+        scene.scrape(10.0 * f64::from(step), 10 * u64::from(step), 0);
+        found.push(scene.observe(10.0 * f64::from(step)).demand.burstiness);
+    }
+    assert_eq!(found[5], Signal::Missing);
+    let Signal::Seen { value, .. } = found[6] else { panic!("twelve bins are over") };
+    // Six times ten and six times nothing: 5 on average, each 5 away from it.
+    let expected = 12.0 * 25.0 / 11.0 / 5.0;
+    assert!((value.value() - expected).abs() < 1e-9, "{value} is not {expected}");
+}
+
+#[test]
+fn rates_and_means_need_two_samples_and_something_that_happened() {
+    let mut scene = Scene::new(0.0, 30.0);
+    let observed = |scene: &Scene, at: f64| scene.observe(at).variants.remove(0).replicas.remove(0);
+    scene.load(0, 1);
+    scene.scrape(10.0, 0, 0);
+    let once = observed(&scene, 10.0);
+    assert_eq!((once.completions, once.step_rate), (Signal::Missing, Signal::Missing));
+    // 21 blocks of 10 tokens, of which one holds nothing.
+    let at = Timestamp::from_seconds(10.0);
+    assert_eq!(once.kv_capacity, Signal::seen(Tokens::new(210), at));
+    scene.scrape(20.0, 0, 0);
+    let twice = observed(&scene, 20.0);
+    let at = Timestamp::from_seconds(20.0);
+    assert_eq!(twice.completions, Signal::seen(RequestRate::ZERO, at));
+    assert_eq!((twice.ttft, twice.output_tokens), (Signal::Missing, Signal::Missing));
 }

@@ -137,6 +137,14 @@ pub(super) struct Load {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig(pub(super) EngineArgs);
 
+impl EngineConfig {
+    /// The arguments.
+    #[must_use]
+    pub const fn args(&self) -> &EngineArgs {
+        &self.0
+    }
+}
+
 impl TryFrom<EngineArgs> for EngineConfig {
     type Error = EngineConfigError;
 

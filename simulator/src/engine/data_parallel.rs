@@ -2,7 +2,7 @@
 
 use optimizer::units::{Fraction, Timestamp};
 
-use super::{Lost, ModelServer, Observer, Rejection, Request, RequestId};
+use super::{Counters, Lost, ModelServer, Observer, Rejection, Request, RequestId};
 
 /// Data parallelism: engines with a scheduler and a KV cache each, and a coordinator that gives a
 /// request to the least loaded of them.
@@ -85,6 +85,13 @@ impl<S: ModelServer> ModelServer for DataParallel<S> {
     fn kv_usage(&self) -> Fraction {
         let sum: f64 = self.ranks.iter().map(|rank| rank.kv_usage().value()).sum();
         Fraction::new((sum / self.ranks.len() as f64).min(1.0))
+    }
+
+    /// The sum over the ranks.
+    fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        self.ranks.iter().for_each(|rank| sum += rank.counters());
+        sum
     }
 }
 

@@ -18,8 +18,8 @@ use super::args::Load;
 use super::queue::{Rank, WaitingQueue};
 use super::sequence::{Handle, Sequence};
 use super::{
-    EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, RequestId,
-    StepTime, Ticks, TokenGaps,
+    Counters, EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request,
+    RequestId, StepTime, Ticks, TokenGaps,
 };
 use cache::{Cache, Text};
 use decoding::Decoding;
@@ -51,6 +51,7 @@ pub struct Engine<P> {
     submitted: u64,
     /// Prompt tokens of requests without a first token.
     unanswered_tokens: u64,
+    counters: Counters,
 }
 
 impl<P: StepTime> Engine<P> {
@@ -71,6 +72,7 @@ impl<P: StepTime> Engine<P> {
             clock: Moment::default(),
             submitted: 0,
             unanswered_tokens: 0,
+            counters: Counters::default(),
         }
     }
 
@@ -103,13 +105,17 @@ impl<P: StepTime> Engine<P> {
     /// Lets `steps` steps of the current flight end.
     fn end_steps(&mut self, steps: u64, observer: &mut impl Observer) {
         let Some(flight) = &mut self.current else { return };
-        self.clock += flight.law.total(steps);
+        let span = flight.law.total(steps);
+        self.clock += span;
         if flight.sequences > 0 {
+            let sequences = u64::from(flight.sequences);
+            self.counters.count_steps(steps, sequences);
+            self.counters.itl.add(span * u128::from(sequences), steps * sequences);
             observer.token_gaps(TokenGaps {
                 first: flight.law.first,
                 growth: flight.law.growth,
                 steps,
-                sequences: u64::from(flight.sequences),
+                sequences,
             });
         }
         flight.law = flight.law.after(steps);
@@ -121,6 +127,10 @@ impl<P: StepTime> Engine<P> {
     /// decode.
     fn end_flight(&mut self, observer: &mut impl Observer) {
         let Some(flight) = self.current.take() else { return };
+        if flight.sequences == 0 {
+            self.counters.steps += u64::from(!flight.prefilled.is_empty());
+        }
+        self.counters.generation_tokens += flight.prefilled.len() as u64;
         for handle in flight.prefilled {
             self.end_prefill(handle, observer);
         }
@@ -135,21 +145,27 @@ impl<P: StepTime> Engine<P> {
         let last_token = state.last_token.replace(self.clock);
         match last_token {
             None => {
-                self.unanswered_tokens -= u64::from(state.request.prompt_tokens);
+                let prompt_tokens = state.request.prompt_tokens;
+                self.unanswered_tokens -= u64::from(prompt_tokens);
+                state.first_token = Some(self.clock.timestamp());
+                self.counters.count_first_token(prompt_tokens, state.rank.arrival, self.clock);
                 observer.first_token(state.request.id, self.clock.timestamp());
             }
             // It was preempted: the time since its last token is one long gap.
-            Some(last_token) => observer.token_gaps(TokenGaps {
-                first: self.clock.span_since(last_token),
-                growth: Ticks::ZERO,
-                steps: 1,
-                sequences: 1,
-            }),
+            Some(last_token) => {
+                let first = self.clock.span_since(last_token);
+                self.counters.itl.add(u128::from(first.get()), 1);
+                let growth = Ticks::ZERO;
+                observer.token_gaps(TokenGaps { first, growth, steps: 1, sequences: 1 });
+            }
         }
     }
 
     fn let_go(&mut self, handle: Handle, observer: &mut impl Observer) {
         let state = &self.members[handle].state;
+        if let Some(life) = state.life() {
+            self.counters.count_end(&life, state.request.prompt_tokens, state.generated);
+        }
         observer.finished(state.request.id, self.clock.timestamp(), state.generated);
         self.forget(handle);
     }
@@ -308,6 +324,10 @@ impl<P: StepTime> ModelServer for Engine<P> {
 
     fn kv_usage(&self) -> Fraction {
         self.cache.usage()
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
     }
 }
 

@@ -2,6 +2,9 @@
 
 use std::ops::{Index, IndexMut};
 
+use optimizer::units::Timestamp;
+
+use super::counters::Life;
 use super::queue::Rank;
 use super::step_time::Batch;
 use super::{Moment, Request};
@@ -20,8 +23,10 @@ pub(super) struct Sequence {
     pub(super) computed: u32,
     /// When its last output token came, or, once it is preempted, comes.
     pub(super) last_token: Option<Moment>,
-    /// Whether it has been in a batch before.
-    pub(super) admitted: bool,
+    /// When it entered its first batch.
+    pub(super) scheduled: Option<Timestamp>,
+    /// When its first output token came.
+    pub(super) first_token: Option<Timestamp>,
 }
 
 impl Sequence {
@@ -33,7 +38,8 @@ impl Sequence {
             generated: 0,
             computed: 0,
             last_token: None,
-            admitted: false,
+            scheduled: None,
+            first_token: None,
         }
     }
 
@@ -51,6 +57,12 @@ impl Sequence {
     /// Whether its last output token has come, or is booked.
     pub(super) const fn has_all_output(&self) -> bool {
         self.generated == self.output_tokens
+    }
+
+    /// The times that its end is counted by; `None` before its first token.
+    pub(super) fn life(&self) -> Option<Life> {
+        let (scheduled, first_token) = (self.scheduled?, self.first_token?);
+        Some(Life { arrival: self.rank.arrival, scheduled, first_token })
     }
 
     /// Tokens to compute in a step that has `budget` left and lets no sequence compute more than

@@ -12,8 +12,8 @@ use super::queue::{Rank, WaitingQueue};
 use super::sequence::{Handle, Sequence, Slots};
 use super::step_time::Batch;
 use super::{
-    EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request, RequestId,
-    StepTime, Ticks, TokenGaps,
+    Counters, EngineArgs, EngineConfig, Lost, ModelServer, Moment, Observer, Rejection, Request,
+    RequestId, StepTime, Ticks, TokenGaps,
 };
 use pool::{BlockHash, BlockId, BlockPool};
 
@@ -33,6 +33,7 @@ pub struct Stepwise<P> {
     /// When the step under way began, or the last one ended.
     clock: Moment,
     submitted: u64,
+    counters: Counters,
 }
 
 /// A sequence, what has come of its output, and its blocks.
@@ -79,6 +80,7 @@ impl<P: StepTime> Stepwise<P> {
             steps: VecDeque::new(),
             clock: Moment::default(),
             submitted: 0,
+            counters: Counters::default(),
         }
     }
 
@@ -101,20 +103,31 @@ impl<P: StepTime> Stepwise<P> {
     fn end_step(&mut self, observer: &mut impl Observer) {
         let Some(step) = self.steps.pop_front() else { return };
         self.clock = self.clock + step.time;
+        let counters = &mut self.counters;
+        counters.count_steps(u64::from(!step.producers.is_empty()), step.producers.len() as u64);
         for handle in step.producers {
             let Member { state, delivered, .. } = &mut self.members[handle];
+            let prompt_tokens = state.request.prompt_tokens;
+            let now = self.clock.timestamp();
             *delivered += 1;
             match state.last_token.replace(self.clock) {
-                None => observer.first_token(state.request.id, self.clock.timestamp()),
-                Some(last_token) => observer.token_gaps(TokenGaps {
-                    first: self.clock.span_since(last_token),
-                    growth: Ticks::ZERO,
-                    steps: 1,
-                    sequences: 1,
-                }),
+                None => {
+                    state.first_token = Some(now);
+                    self.counters.count_first_token(prompt_tokens, state.rank.arrival, self.clock);
+                    observer.first_token(state.request.id, now);
+                }
+                Some(last_token) => {
+                    let first = self.clock.span_since(last_token);
+                    self.counters.itl.add(u128::from(first.get()), 1);
+                    let growth = Ticks::ZERO;
+                    observer.token_gaps(TokenGaps { first, growth, steps: 1, sequences: 1 });
+                }
             }
             if *delivered == state.output_tokens {
-                observer.finished(state.request.id, self.clock.timestamp(), *delivered);
+                if let Some(life) = state.life() {
+                    self.counters.count_end(&life, prompt_tokens, *delivered);
+                }
+                observer.finished(state.request.id, now, *delivered);
                 self.let_go(handle);
             }
         }
@@ -211,5 +224,9 @@ impl<P: StepTime> ModelServer for Stepwise<P> {
 
     fn kv_usage(&self) -> Fraction {
         self.pool.usage()
+    }
+
+    fn counters(&self) -> Counters {
+        self.counters
     }
 }

@@ -1,6 +1,6 @@
 //! One replica.
 
-use optimizer::units::Timestamp;
+use optimizer::units::{Seconds, Timestamp};
 
 use crate::engine::step_time::Plant;
 use crate::engine::{DataParallel, Engine};
@@ -10,7 +10,9 @@ use crate::setup::VariantSetup;
 /// Where a replica stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Created; the image is pulled, the weights are loaded, the graphs are captured.
+    /// Created; waits for GPUs.
+    Pending,
+    /// On its GPUs; the image is pulled, the weights are loaded, the graphs are captured.
     Starting,
     /// Takes requests.
     Ready,
@@ -27,8 +29,8 @@ pub struct Replica {
     pub variant: usize,
     /// Where it stands.
     pub state: State,
-    /// When it was created.
-    pub created: Timestamp,
+    /// When it got its GPUs.
+    pub placed: Option<Timestamp>,
     /// Its engines.
     pub engine: DataParallel<Engine<Plant>>,
     /// When it has something to tell.
@@ -38,16 +40,21 @@ pub struct Replica {
 }
 
 impl Replica {
-    pub(super) fn new(variant: usize, setup: &VariantSetup, now: Timestamp) -> Self {
+    pub(super) fn new(variant: usize, setup: &VariantSetup) -> Self {
         let engine = || Engine::new(setup.engine, setup.plant.clone());
         let ranks = (0..setup.data_parallel).map(|_| engine()).collect();
         Self {
             variant,
-            state: State::Starting,
-            created: now,
+            state: State::Pending,
+            placed: None,
             engine: DataParallel::new(ranks),
             event: None,
             deadline: None,
         }
+    }
+
+    /// For how long it has held its GPUs.
+    pub(super) fn held(&self, now: Timestamp) -> Seconds {
+        self.placed.map_or(Seconds::ZERO, |placed| now.since(placed))
     }
 }

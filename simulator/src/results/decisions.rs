@@ -7,7 +7,7 @@ use optimizer::id::{AcceleratorId, ModelId, Namespace, VariantId};
 use optimizer::units::Replicas;
 use serde::Serialize;
 
-use crate::records::{Recording, ScalingRecord};
+use crate::records::Recording;
 
 /// One line of `decisions.jsonl`.
 #[derive(Debug, Serialize)]
@@ -60,7 +60,7 @@ pub fn write_jsonl(recording: &Recording, out: &mut impl io::Write) -> io::Resul
 
 /// The reason that says most in one sentence: what the analyzer concluded, else the first that is
 /// more than an observation, else the observation.
-pub(super) fn main_reason(scaling: &ScalingRecord) -> Option<&Reason> {
+pub(crate) fn main_reason(trail: &[Reason]) -> Option<&Reason> {
     let concluded = |reason: &&Reason| {
         matches!(
             reason,
@@ -74,7 +74,6 @@ pub(super) fn main_reason(scaling: &ScalingRecord) -> Option<&Reason> {
         )
     };
     let seen = |reason: &&Reason| matches!(reason, Reason::Observed { .. });
-    let trail = &scaling.trail;
     trail
         .iter()
         .find(concluded)
@@ -85,6 +84,7 @@ pub(super) fn main_reason(scaling: &ScalingRecord) -> Option<&Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::ScalingRecord;
     use crate::results::sample::{self, Shape};
 
     #[test]
@@ -106,7 +106,7 @@ mod tests {
     fn the_main_reason_is_what_the_analyzer_concluded() {
         let recording = sample::recording(Shape::HALF_HOUR);
         let mut scaling = recording.scalings[0].clone();
-        let name = |scaling: &ScalingRecord| main_reason(scaling).map(Reason::as_str);
+        let name = |scaling: &ScalingRecord| main_reason(&scaling.trail).map(Reason::as_str);
         assert_eq!(name(&scaling), Some("kv-spare-low"));
         scaling.trail.remove(1);
         assert_eq!(name(&scaling), Some("cheapest-to-grow"));

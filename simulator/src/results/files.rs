@@ -28,9 +28,8 @@ pub struct ResultsError {
 /// `requests.parquet`, written while the run goes on. It stands in its place once it is finished.
 #[derive(Debug)]
 pub struct RequestsFile {
-    path: PathBuf,
-    partial: PathBuf,
-    writer: Option<RequestsWriter<BufWriter<File>>>,
+    partial: Partial,
+    writer: RequestsWriter<BufWriter<File>>,
 }
 
 impl RequestsFile {
@@ -41,13 +40,10 @@ impl RequestsFile {
     ///
     /// [`ResultsError`] when it cannot be written.
     pub fn create(dir: &Path, recording: &Recording) -> Result<Self, ResultsError> {
-        make(dir)?;
-        let (partial, path) = (dir.join(".partial-requests.parquet"), dir.join(REQUESTS));
-        let mut file = Self { path, partial, writer: None };
-        let opened = File::create(&file.partial).map_err(|error| file.failed(error))?;
-        let writer = RequestsWriter::new(recording, BufWriter::new(opened));
-        file.writer = Some(writer.map_err(|error| file.failed(error))?);
-        Ok(file)
+        let (partial, file) = Partial::create(dir, "requests.parquet")?;
+        let writer = RequestsWriter::new(recording, BufWriter::new(file));
+        let writer = writer.map_err(|error| partial.failed(error))?;
+        Ok(Self { partial, writer })
     }
 
     /// Adds requests, whose rows follow those before.
@@ -56,8 +52,7 @@ impl RequestsFile {
     ///
     /// [`ResultsError`] when they cannot be written.
     pub fn append(&mut self, requests: Vec<RequestRecord>) -> Result<(), ResultsError> {
-        let appended = self.writer.as_mut().map_or(Ok(()), |writer| writer.append(requests));
-        appended.map_err(|error| self.failed(error))
+        self.writer.append(requests).map_err(|error| self.partial.failed(error))
     }
 
     /// Ends the file, moves it to its place and returns its path.
@@ -65,26 +60,46 @@ impl RequestsFile {
     /// # Errors
     ///
     /// [`ResultsError`] when it cannot be written or moved.
-    pub fn finish(mut self) -> Result<PathBuf, ResultsError> {
-        let finished = self.writer.take().map_or(Ok(()), RequestsWriter::finish);
-        finished.map_err(|error| self.failed(error))?;
+    pub fn finish(self) -> Result<PathBuf, ResultsError> {
+        self.writer.finish().map_err(|error| self.partial.failed(error))?;
+        self.partial.finish()
+    }
+}
+
+/// A file that is written while the run goes on, beside its place. Unless it is finished, it is
+/// removed: half a file has no use.
+#[derive(Debug)]
+pub(super) struct Partial {
+    path: PathBuf,
+    partial: PathBuf,
+}
+
+impl Partial {
+    /// Begins the file `name` in `dir`, which is made if it is not there.
+    pub(super) fn create(dir: &Path, name: &str) -> Result<(Self, File), ResultsError> {
+        make(dir)?;
+        let file = Self { path: dir.join(name), partial: partial(dir, name) };
+        let opened = File::create(&file.partial).map_err(|error| file.failed(error))?;
+        Ok((file, opened))
+    }
+
+    /// Moves the file to its place and returns its path.
+    pub(super) fn finish(self) -> Result<PathBuf, ResultsError> {
         fs::rename(&self.partial, &self.path).map_err(|error| self.failed(error))?;
         Ok(self.path.clone())
     }
 
-    fn failed(&self, error: impl Error + Send + Sync + 'static) -> ResultsError {
+    pub(super) fn failed(&self, error: impl Error + Send + Sync + 'static) -> ResultsError {
         ResultsError { path: self.path.clone(), source: error.into() }
     }
 }
 
-impl Drop for RequestsFile {
+impl Drop for Partial {
     fn drop(&mut self) {
-        // There is nothing left of a finished file, and half a file has no use.
+        // There is nothing left of a finished file.
         let _ = fs::remove_file(&self.partial);
     }
 }
-
-const REQUESTS: &str = "requests.parquet";
 
 /// Writes all files of a run but `run.json` and `requests.parquet` to `dir`, which is made if it is
 /// not there, and returns their paths in the order of writing. Files of an earlier run are replaced.
@@ -135,8 +150,7 @@ fn whole(
     name: &str,
     fill: impl FnOnce(&Path) -> Written,
 ) -> Result<PathBuf, ResultsError> {
-    // The name keeps its end, because the encoder of pictures goes by it.
-    let (partial, path) = (dir.join(format!(".partial-{name}")), dir.join(name));
+    let (partial, path) = (partial(dir, name), dir.join(name));
     let written = fill(&partial).and_then(|()| Ok(fs::rename(&partial, &path)?));
     match written {
         Ok(()) => Ok(path),
@@ -146,6 +160,11 @@ fn whole(
             Err(ResultsError { path, source })
         }
     }
+}
+
+/// Where a file is written. The name keeps its end, because the encoder of pictures goes by it.
+fn partial(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!(".partial-{name}"))
 }
 
 fn json(path: &Path, value: &impl serde::Serialize) -> Written {

@@ -3,7 +3,7 @@
 use optimizer::units::{Seconds, Timestamp};
 
 /// A latency with three significant digits: `412 ms`, `1.23 s`, `12.5 min`.
-pub(super) fn latency(span: Seconds) -> String {
+pub(crate) fn latency(span: Seconds) -> String {
     let seconds = span.value();
     if span.is_zero() {
         "0 s".to_owned()
@@ -27,7 +27,7 @@ pub(super) fn target(span: Seconds) -> String {
 }
 
 /// A length of time in its two largest units: `30 s`, `5 min`, `1 h 30 min`, `7 d`.
-pub(super) fn span(span: Seconds) -> String {
+pub(crate) fn span(span: Seconds) -> String {
     let total = whole(span);
     let parts = [
         (total / 86_400, "d"),
@@ -48,7 +48,7 @@ pub(super) fn span(span: Seconds) -> String {
 }
 
 /// A time of the run as on a clock: `0:05:10`, from the second day on `1d 0:05:10`.
-pub(super) fn clock(at: Timestamp) -> String {
+pub(crate) fn clock(at: Timestamp) -> String {
     let total = whole(at.since(Timestamp::ZERO));
     let (days, rest) = (total / 86_400, total % 86_400);
     let time = format!("{}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
@@ -56,7 +56,7 @@ pub(super) fn clock(at: Timestamp) -> String {
 }
 
 /// A share with one decimal. Only all of it is `100%`, and only none of it is `0%`.
-pub(super) fn percent(share: f64) -> String {
+pub(crate) fn percent(share: f64) -> String {
     if share >= 1.0 {
         return "100%".to_owned();
     }
@@ -71,7 +71,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A count with commas between thousands.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (idx, digit) in digits.char_indices() {
@@ -84,7 +84,7 @@ pub(super) fn count(value: u64) -> String {
 }
 
 /// A count of things: `1 request`, `2,000 requests`.
-pub(super) fn counted(value: u64, thing: &str) -> String {
+pub(crate) fn counted(value: u64, thing: &str) -> String {
     format!("{} {thing}{}", count(value), if value == 1 { "" } else { "s" })
 }
 
@@ -107,7 +107,7 @@ pub(super) fn amount(value: f64) -> String {
 }
 
 /// Three significant digits, and from 100 on all digits before the point.
-pub(super) fn significant(value: f64) -> String {
+pub(crate) fn significant(value: f64) -> String {
     let decimals = match value {
         v if v <= 0.0 => 0,
         v if v >= 99.95 => 0,

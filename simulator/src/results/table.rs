@@ -35,6 +35,25 @@ pub fn render(recording: &Recording, summary: &Summary, color: bool) -> String {
     text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
+/// A table without rows. Columns from `numbers_from` on are flush right; `color` styles the head.
+pub(crate) fn ruled(head: &[&str], numbers_from: usize, color: bool) -> Table {
+    let mut table = Table::new();
+    table.load_style(RULED).set_content_arrangement(ContentArrangement::Disabled);
+    if color {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    table.set_header(head.iter().map(|name| {
+        let cell = Cell::new(name);
+        if color { cell.add_attribute(Attribute::Bold) } else { cell }
+    }));
+    for column in table.column_iter_mut().skip(numbers_from) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
 /// Whether cells are colored.
 #[derive(Debug, Clone, Copy)]
 struct Style {
@@ -43,21 +62,7 @@ struct Style {
 
 impl Style {
     fn table(self, head: &[&str], numbers_from: usize) -> Table {
-        let mut table = Table::new();
-        table.load_style(RULED).set_content_arrangement(ContentArrangement::Disabled);
-        if self.color {
-            table.enforce_styling();
-        } else {
-            table.force_no_tty();
-        }
-        table.set_header(head.iter().map(|name| {
-            let cell = Cell::new(name);
-            if self.color { cell.add_attribute(Attribute::Bold) } else { cell }
-        }));
-        for column in table.column_iter_mut().skip(numbers_from) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-        table
+        ruled(head, numbers_from, self.color)
     }
 
     fn paint(self, cell: Cell, color: Color) -> Cell {
@@ -198,7 +203,7 @@ fn decision(scaling: &ScalingRecord, names: &[String], style: Style) -> [Cell; 4
         Cell::new(format::clock(scaling.at)),
         Cell::new(&names[scaling.variant]),
         style.paint(Cell::new(moved), color),
-        Cell::new(main_reason(scaling).map(ToString::to_string).unwrap_or_default()),
+        Cell::new(main_reason(&scaling.trail).map(ToString::to_string).unwrap_or_default()),
     ]
 }
 

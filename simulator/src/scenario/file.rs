@@ -3,9 +3,12 @@
 //! The documentation of these fields is what editors show: it goes into the JSON Schema.
 
 use optimizer::Policy;
+use std::collections::BTreeMap;
+
 use optimizer::id::{AcceleratorId, ModelId, Namespace, VariantId};
+use optimizer::observation::Quota;
 use optimizer::slo::Slo;
-use optimizer::units::{Fraction, HourlyCost, Replicas, Seconds};
+use optimizer::units::{Fraction, Gpus, HourlyCost, Replicas, Seconds};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -50,6 +53,9 @@ pub(super) struct ScenarioFile {
     /// The models that are served.
     #[schemars(length(min = 1))]
     pub(super) models: Vec<ModelFile>,
+    /// The GPUs that there are. A replica waits for free ones. Without it, each finds its GPUs.
+    #[serde(default)]
+    pub(super) inventory: Option<InventoryFile>,
     /// How the fleet is watched and moved.
     #[serde(default)]
     pub(super) control: ControlFile,
@@ -60,6 +66,28 @@ pub(super) struct ScenarioFile {
     /// values of each latency of a model, and beyond that within 0.1 %. Default: false.
     #[serde(default)]
     pub(super) exact_percentiles: bool,
+}
+
+/// The GPUs that there are.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct InventoryFile {
+    /// By kind of GPU. Every kind that a variant uses has to be listed.
+    pub(super) gpus: BTreeMap<AcceleratorId, GpuPoolFile>,
+    /// Limits besides, which the controller is told of. The cluster itself does not enforce them.
+    #[serde(default)]
+    pub(super) quotas: Vec<Quota>,
+}
+
+/// The GPUs of one kind.
+#[derive(Debug, Clone, Copy, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub(super) struct GpuPoolFile {
+    /// All that there are.
+    pub(super) total: Gpus,
+    /// What others than this scenario's replicas hold, all the time. Default: 0.
+    #[serde(default)]
+    pub(super) used: Gpus,
 }
 
 /// A model, its users and its servers.
@@ -153,6 +181,11 @@ pub(super) struct VariantFile {
     /// How long a step of the engine takes. Default: the catalog's profile of the model on the GPU.
     #[serde(default)]
     pub(super) step_time: Option<StepTimeFile>,
+    /// Whether the controller is told beforehand how fast a replica is, by the catalog's profile, and
+    /// how large its KV cache. A variant with a `stepTime` of its own has no profile to tell.
+    /// Default: true.
+    #[serde(default = "default_knows_profile")]
+    pub(super) knows_profile: bool,
 }
 
 /// How long a step takes.
@@ -249,8 +282,11 @@ pub(super) struct ControlFile {
     pub(super) scrape_interval: Seconds,
     /// How old a sample is when it can first be queried. Default: 0s.
     pub(super) scrape_lag: Seconds,
-    /// Queue and KV use are read as their maximum over this time. Default: 1m.
+    /// Queue and KV use are read as their maximum over this time, counters as their growth. Default:
+    /// 1m.
     pub(super) window: Seconds,
+    /// How far back requests count as recent, for scaling to zero. Default: 10m.
+    pub(super) retention: Seconds,
     /// The time between two decisions. Default: 30s.
     pub(super) interval: Seconds,
     /// From a decision until the cluster acts on it. Default: 1s.
@@ -263,6 +299,7 @@ impl Default for ControlFile {
             scrape_interval: Seconds::new(15.0),
             scrape_lag: Seconds::ZERO,
             window: Seconds::from_minutes(1.0),
+            retention: Seconds::from_minutes(10.0),
             interval: Seconds::new(30.0),
             actuation_delay: Seconds::new(1.0),
         }
@@ -287,6 +324,10 @@ fn default_namespace() -> Namespace {
 
 const fn default_tensor_parallel() -> u32 {
     1
+}
+
+const fn default_knows_profile() -> bool {
+    true
 }
 
 const fn default_cold_start() -> Seconds {

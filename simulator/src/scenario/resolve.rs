@@ -6,6 +6,7 @@
 
 mod engine;
 mod hardware;
+mod inventory;
 mod model;
 mod traffic;
 mod variant;
@@ -83,6 +84,7 @@ impl Resolver<'_> {
             seed: file.seed,
             models: Vec::new(),
             variants: Vec::new(),
+            inventory: None,
             control,
             policy: policy.unwrap_or_default(),
             duration: file.duration,
@@ -95,6 +97,7 @@ impl Resolver<'_> {
             let last_arrival = self.model(idx, file, catalog.as_ref(), &mut setup);
             length = length.max(last_arrival.unwrap_or(Seconds::ZERO));
         }
+        setup.inventory = self.inventory(file, &setup.variants);
         Problems::reject(self.problems)?;
         Ok(Resolved { setup, length, notes: self.notes })
     }
@@ -118,6 +121,7 @@ impl Resolver<'_> {
         let scrape_interval = at.key("scrapeInterval");
         self.check_interval(&scrape_interval, file.scrape_interval);
         self.check_interval(&at.key("interval"), file.interval);
+        self.check_interval(&at.key("retention"), file.retention);
         // With a shorter window some queries would find no sample, at times that mean nothing.
         if file.window < file.scrape_interval && !self.guesses.cover(&scrape_interval) {
             let message = format!(
@@ -132,6 +136,7 @@ impl Resolver<'_> {
             scrape_interval: file.scrape_interval,
             scrape_lag: file.scrape_lag,
             window: file.window,
+            retention: file.retention,
             interval: file.interval,
             actuation_delay: file.actuation_delay,
         }
@@ -219,7 +224,12 @@ impl Resolver<'_> {
     }
 }
 
-fn policy_problems(document: &Document, prefix: &str, policy: &Policy) -> Result<(), Problems> {
+/// Checks the policy that stands in `document` below `prefix`.
+pub(super) fn policy_problems(
+    document: &Document,
+    prefix: &str,
+    policy: &Policy,
+) -> Result<(), Problems> {
     let Err(broken) = policy.validate() else { return Ok(()) };
     let problem = |broken: optimizer::policy::PolicyProblem| {
         let path = format!("{prefix}{}", broken.path).parse();

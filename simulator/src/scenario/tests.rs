@@ -1,5 +1,6 @@
 //! What a scenario comes to, and what is wrong with one.
 
+mod cluster;
 mod estimates;
 
 use std::fs;

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use optimizer::VariantDecision;
 use optimizer::units::{Replicas, Seconds, Timestamp, Tokens};
 
-use crate::control::GatewayState;
+use crate::control::{GatewayState, Moments};
 use crate::engine::{ModelServer, Observer, RequestId, Ticks, TokenGaps};
 use crate::fleet::Fleet;
 use crate::records::{
@@ -118,7 +118,7 @@ impl Recorder {
         EngineLog {
             requests: &mut self.window,
             itl: &mut self.recording.models[model].itl,
-            finished: 0,
+            outputs: Moments::default(),
         }
     }
 
@@ -155,17 +155,17 @@ impl Recorder {
                 kv_sum += usage;
                 kv_max = kv_max.max(usage);
             }
-            let arrivals = gateways[model].arrived - self.last_arrived[model];
+            let arrivals = gateways[model].arrived() - self.last_arrived[model];
             self.recording.samples.push(Sample {
                 at: now,
                 variant,
                 ready: counts.ready,
-                starting: counts.starting,
+                starting: counts.pending + counts.starting,
                 draining: counts.draining,
                 desired: fleet.desired(variant),
                 running,
                 waiting,
-                gateway_queue: count(gateways[model].queue),
+                gateway_queue: u32::try_from(gateways[model].queue).unwrap_or(u32::MAX),
                 kv_usage: kv_sum / counts.ready.as_f64().max(1.0),
                 kv_usage_max: kv_max,
                 arrival_rate: if elapsed > 0.0 { arrivals as f64 / elapsed } else { 0.0 },
@@ -174,7 +174,7 @@ impl Recorder {
         self.sampling.add(&mut self.recording.samples, self.recording.variants.len());
         self.last_sample = now;
         for (last, gateway) in self.last_arrived.iter_mut().zip(gateways) {
-            *last = gateway.arrived;
+            *last = gateway.arrived();
         }
     }
 
@@ -250,8 +250,8 @@ impl Sampling {
 pub(super) struct EngineLog<'a> {
     requests: &'a mut Window,
     itl: &'a mut Histogram<u64>,
-    /// Requests that finished.
-    pub(super) finished: usize,
+    /// Output lengths of the requests that finished.
+    pub(super) outputs: Moments,
 }
 
 impl EngineLog<'_> {
@@ -295,7 +295,7 @@ impl Observer for EngineLog<'_> {
     fn finished(&mut self, id: RequestId, at: Timestamp, output_tokens: u32) {
         self.request(id).generated_tokens = output_tokens;
         self.requests.end(id, Outcome::Completed, at);
-        self.finished += 1;
+        self.outputs.add(output_tokens.into());
     }
 }
 
@@ -326,7 +326,7 @@ mod tests {
         ) {
             let (mut itl, mut expected) = (latency_histogram(), latency_histogram());
             let (first, growth) = (Ticks::new(first), Ticks::new(growth));
-            EngineLog { requests: &mut Window::default(), itl: &mut itl, finished: 0 }
+            EngineLog { requests: &mut Window::default(), itl: &mut itl, outputs: Moments::default() }
                 .token_gaps(TokenGaps { first, growth, steps, sequences });
             for step in 0..steps {
                 expected.record_n((first + growth.times(step)).as_nanos(), sequences).unwrap();

@@ -1,5 +1,7 @@
 //! Small worlds, in which every second can be worked out by hand.
 
+mod signals;
+
 use optimizer::Policy;
 use optimizer::observation::Bounds;
 use optimizer::slo::Slo;
@@ -9,7 +11,7 @@ use super::*;
 use crate::engine::step_time::{Linear, Plant};
 use crate::engine::{Content, EngineArgs, EngineConfig, Segment, TextId};
 use crate::records::{RequestRecord, Tally};
-use crate::setup::{ControlSetup, ModelSetup, VariantSetup};
+use crate::setup::{ControlSetup, Knowledge, ModelSetup, VariantSetup};
 use crate::workload::Workload;
 use crate::workload::trace::{Speed, Trace};
 
@@ -60,6 +62,7 @@ fn setup(initial: u32, bounds: Bounds, requests: &[(f64, u32, u32)]) -> Setup {
         engine: EngineConfig::try_from(args).unwrap(),
         data_parallel: 1,
         plant: PLANT,
+        known: Knowledge::default(),
     };
     let mut policy = Policy::default();
     policy.scaling.down.stabilization_window = Seconds::ZERO;
@@ -73,10 +76,12 @@ fn setup(initial: u32, bounds: Bounds, requests: &[(f64, u32, u32)]) -> Setup {
             workload: traffic(requests),
         }],
         variants: vec![variant],
+        inventory: None,
         control: ControlSetup {
             scrape_interval: Seconds::new(10.0),
             scrape_lag: Seconds::ZERO,
             window: Seconds::new(10.0),
+            retention: Seconds::from_minutes(10.0),
             interval: Seconds::new(30.0),
             actuation_delay: Seconds::new(1.0),
         },

@@ -7,6 +7,7 @@ mod workdir;
 mod cli;
 mod conservation;
 mod determinism;
+mod journal;
 mod layering;
 mod readme;
 mod scenarios;

@@ -16,7 +16,7 @@ use simulator::engine::step_time::{Linear, Plant};
 use simulator::engine::{EngineArgs, EngineConfig};
 use simulator::kernel::Streams;
 use simulator::records::Recording;
-use simulator::setup::{ControlSetup, ModelSetup, Setup, VariantSetup};
+use simulator::setup::{ControlSetup, Knowledge, ModelSetup, Setup, VariantSetup};
 use simulator::workload::{Length, Lengths, Workload};
 use simulator::world::Simulation;
 
@@ -82,11 +82,14 @@ fn one_slot(workload: Workload, seed: u64) -> Setup {
             engine: EngineConfig::try_from(args).unwrap(),
             data_parallel: 1,
             plant: Plant::Linear(plant),
+            known: Knowledge::default(),
         }],
+        inventory: None,
         control: ControlSetup {
             scrape_interval: Seconds::from_minutes(10.0),
             scrape_lag: Seconds::ZERO,
             window: Seconds::from_minutes(10.0),
+            retention: Seconds::from_minutes(10.0),
             interval: Seconds::from_minutes(10.0),
             actuation_delay: Seconds::ZERO,
         },

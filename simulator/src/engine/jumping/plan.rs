@@ -193,6 +193,7 @@ impl<P: StepTime> Engine<P> {
         self.release(victim, in_flight, true);
         let state = &mut self.members[victim].state;
         state.computed = 0;
+        self.counters.preemptions += 1;
         observer.preempted(state.request.id);
         self.waiting.push_preempted(victim, state.rank);
     }
@@ -220,9 +221,13 @@ impl<P: StepTime> Engine<P> {
             member.produced = None;
             let state = &mut member.state;
             state.computed = found.blocks * self.cache.block_size();
-            if !state.admitted {
-                state.admitted = true;
+            if state.scheduled.is_none() {
                 let at = self.clock.timestamp();
+                state.scheduled = Some(at);
+                if self.args.enable_prefix_caching {
+                    self.counters.prefix_queries += u64::from(state.request.prompt_tokens);
+                    self.counters.prefix_hits += u64::from(state.computed);
+                }
                 observer.scheduled(state.request.id, at, state.computed);
             }
             let chunk = state.chunk(draft.limit, draft.budget);

@@ -75,10 +75,14 @@ impl<P: StepTime> Stepwise<P> {
             member.registered = found.len();
             member.state.computed = tokens_in(found.len(), self.pool.block_size());
             member.blocks = found;
-            if !member.state.admitted {
-                member.state.admitted = true;
-                let cached = member.state.computed;
-                observer.scheduled(member.state.request.id, self.clock.timestamp(), cached);
+            if member.state.scheduled.is_none() {
+                let (now, cached) = (self.clock.timestamp(), member.state.computed);
+                member.state.scheduled = Some(now);
+                if self.args.enable_prefix_caching {
+                    self.counters.prefix_queries += u64::from(member.state.request.prompt_tokens);
+                    self.counters.prefix_hits += u64::from(cached);
+                }
+                observer.scheduled(member.state.request.id, now, cached);
             }
             let chunk = member.state.chunk(plan.limit, plan.budget);
             let fits = self.grow(handle, chunk);
@@ -141,6 +145,7 @@ impl<P: StepTime> Stepwise<P> {
         self.pool.release(std::mem::take(&mut member.blocks));
         member.registered = 0;
         member.state.computed = 0;
+        self.counters.preemptions += 1;
         observer.preempted(member.state.request.id);
         self.waiting.push_preempted(victim, member.state.rank);
         victim

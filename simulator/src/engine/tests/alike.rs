@@ -136,8 +136,9 @@ enum Act {
 struct Story {
     log: Log,
     refused: Vec<(usize, Rejection)>,
+    counters: Counters,
     aborted: Vec<(usize, Option<Lost>)>,
-    seen: Vec<(usize, usize, Fraction)>,
+    seen: Vec<(usize, usize, Fraction, Counters)>,
 }
 
 /// Serves `jobs`, looking at the server at each of `glances` as well.
@@ -184,8 +185,8 @@ fn tell(server: &mut impl ModelServer, jobs: &[Job], glances: &[u64]) -> Story {
                     story.aborted.push((idx, lost));
                 }
                 Act::Look => {
-                    let seen = (server.num_running(), server.num_waiting(), server.kv_usage());
-                    story.seen.push(seen);
+                    let (running, waiting) = (server.num_running(), server.num_waiting());
+                    story.seen.push((running, waiting, server.kv_usage(), server.counters()));
                 }
             }
         }
@@ -200,7 +201,32 @@ fn tell(server: &mut impl ModelServer, jobs: &[Job], glances: &[u64]) -> Story {
     }
     assert!(server.is_idle());
     assert_eq!(server.kv_usage(), Fraction::ZERO);
+    story.counters = server.counters();
     story
+}
+
+/// Checks that an engine counted what it told.
+#[track_caller]
+fn check_counters(counters: &Counters, log: &Log, jobs: &[Job], caches: bool) {
+    let prompt = |id: u32| u64::from(jobs[id as usize].prompt_tokens);
+    let gaps: u64 = log.gaps.values().sum();
+    let outputs = log.finished.iter().map(|&(.., tokens)| u64::from(tokens));
+    let ended = log.finished.iter().map(|&(id, ..)| prompt(id));
+    assert_eq!(counters.completed, log.finished.len() as u64);
+    assert_eq!(counters.completed_prompt_tokens, ended.sum::<u64>());
+    assert_eq!(counters.completed_output_tokens, outputs.sum::<u64>());
+    assert_eq!(counters.prompt_tokens, log.first.keys().map(|&id| prompt(id)).sum::<u64>());
+    assert_eq!(counters.generation_tokens, log.first.len() as u64 + gaps);
+    assert_eq!(counters.preemptions, log.preempted.len() as u64);
+    let (queries, hits) = log.scheduled.iter().fold((0, 0), |(queries, hits), &(id, _, cached)| {
+        (queries + prompt(id), hits + u64::from(cached))
+    });
+    let expected = if caches { (queries, hits) } else { (0, 0) };
+    assert_eq!((counters.prefix_queries, counters.prefix_hits), expected);
+    let timed = [counters.ttft, counters.itl, counters.queue_time, counters.prefill_time];
+    let expected = [log.first.len() as u64, gaps, counters.completed, counters.completed];
+    assert_eq!(timed.map(|sum| sum.count()), expected);
+    assert!(counters.steps <= counters.generation_tokens);
 }
 
 proptest! {
@@ -219,7 +245,7 @@ proptest! {
 
         // Nothing is lost: every request is refused, given up, or ends once with its tokens, and
         // for each token after the first there is one gap.
-        let Story { log, refused, aborted, .. } = jumped;
+        let Story { log, refused, aborted, counters, .. } = jumped;
         let mut ended: Vec<_> = refused.iter().map(|&(idx, _)| (idx, 0)).collect();
         let lost = aborted.iter().filter_map(|&(idx, lost)| Some((idx, lost?.output_tokens)));
         ended.extend(lost.clone());
@@ -233,9 +259,11 @@ proptest! {
         let gaps: u64 = log.gaps.values().sum();
         let expected = ended.iter().map(|&(_, tokens)| u64::from(tokens.saturating_sub(1)));
         prop_assert_eq!(gaps, expected.sum::<u64>());
+        check_counters(&counters, &log, &jobs, args.enable_prefix_caching);
     }
 
-    /// At whatever time they die, both engines lose the same requests, with the same tokens.
+    /// At whatever time they die, both engines lose the same requests, with the same tokens, and have
+    /// counted the same.
     #[test]
     fn both_die_alike(
         args in args(),
@@ -243,7 +271,11 @@ proptest! {
         jobs in jobs(40),
         death in 0..3_000_000_u64,
     ) {
-        fn die(server: &mut impl ModelServer, jobs: &[Job], death: u64) -> Vec<Lost> {
+        fn die(
+            server: &mut impl ModelServer,
+            jobs: &[Job],
+            death: u64,
+        ) -> (Vec<Lost>, Counters) {
             let mut log = Log::default();
             for (idx, job) in jobs.iter().enumerate().filter(|(_, job)| job.follows.is_none()) {
                 server.advance(Timestamp::ZERO, &mut log);
@@ -251,7 +283,8 @@ proptest! {
                 let _ = server.submit(job.request(idx), Timestamp::ZERO, &mut log);
             }
             server.advance(Timestamp::from_nanos(death * 1_000), &mut log);
-            server.abort_all()
+            let lost = server.abort_all();
+            (lost, server.counters())
         }
         prop_assert_eq!(
             die(&mut Engine::new(config(args), plant.clone()), &jobs, death),

@@ -1,5 +1,7 @@
 //! A model on a GPU: how fast, and with how much KV cache.
 
+use optimizer::step_time::StepTime;
+
 use super::Resolver;
 use super::model::Facts;
 use crate::catalog::{
@@ -16,6 +18,8 @@ pub(super) struct Hardware {
     pub(super) plant: Plant,
     /// KV blocks of [`PROFILE_BLOCK_SIZE`] tokens, where the file does not say how many.
     pub(super) num_gpu_blocks: Option<u32>,
+    /// What the catalog says of the plant, in the optimizer's terms.
+    pub(super) profile: Option<StepTime>,
 }
 
 impl Resolver<'_> {
@@ -42,7 +46,11 @@ impl Resolver<'_> {
         self.check_kv_cache_dtype(at, file);
         let Some(profile) = profile else {
             if let (Some(plant), Some(_)) = (&plant, file.engine.num_gpu_blocks) {
-                return Some(Hardware { plant: plant.clone(), num_gpu_blocks: None });
+                return Some(Hardware {
+                    plant: plant.clone(),
+                    num_gpu_blocks: None,
+                    profile: None,
+                });
             }
             self.note_no_profile(at, file, facts);
             return None;
@@ -50,8 +58,10 @@ impl Resolver<'_> {
         if plant.is_none() {
             self.note_weak_evidence(file, profile);
         }
+        let believed = plant.is_none().then(|| belief(&profile.step_time)).flatten();
         let plant = plant.unwrap_or_else(|| profile.served(facts.architecture, is_async(file)));
-        Some(Hardware { plant, num_gpu_blocks: Some(profile.num_gpu_blocks) })
+        let num_gpu_blocks = Some(profile.num_gpu_blocks);
+        Some(Hardware { plant, num_gpu_blocks, profile: believed })
     }
 
     /// What the data sheet and the architecture let one expect.
@@ -104,7 +114,8 @@ impl Resolver<'_> {
             file.name, file.accelerator
         ));
         let roofline = Plant::Roofline(deployment.roofline());
-        Some(Hardware { plant: served(roofline, architecture, is_async(file)), num_gpu_blocks })
+        let plant = served(roofline, architecture, is_async(file));
+        Some(Hardware { plant, num_gpu_blocks, profile: None })
     }
 
     fn check_kv_cache_dtype(&mut self, at: &FieldPath, file: &VariantFile) {
@@ -147,6 +158,28 @@ impl Resolver<'_> {
         );
         let problem = self.document.problem(&at.key("accelerator"), message);
         self.note_problem(problem.with_help(help));
+    }
+}
+
+/// A profile as an operator would have it: the catalog's numbers as they stand, in the linear form
+/// that the optimizer reckons with. The plant may differ from it, by what a server of today does
+/// otherwise and by the bends of prefill; a real GPU differs from its profile, too. `None` for an
+/// estimate, which is no measurement that somebody could have.
+fn belief(measured: &Plant) -> Option<StepTime> {
+    match measured {
+        Plant::Linear(linear) => Some(StepTime {
+            overhead: linear.base,
+            per_prompt_token: linear.per_prefill_token,
+            per_sequence: linear.per_decode_sequence,
+            per_context_token: linear.per_context_token,
+        }),
+        Plant::Hinge(hinge) => Some(StepTime {
+            overhead: hinge.base,
+            per_prompt_token: hinge.per_prefill_token,
+            per_sequence: hinge.per_decode_sequence,
+            per_context_token: hinge.per_context_token,
+        }),
+        Plant::Roofline(_) | Plant::Served(_) => None,
     }
 }
 

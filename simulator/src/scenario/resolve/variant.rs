@@ -1,8 +1,10 @@
 //! One way of serving a model.
 
+use std::num::NonZeroU32;
+
 use optimizer::id::Namespace;
-use optimizer::observation::Bounds;
-use optimizer::units::{Gpus, HourlyCost};
+use optimizer::observation::{self, Bounds};
+use optimizer::units::{Gpus, HourlyCost, Tokens};
 
 use super::Resolver;
 use super::hardware::Hardware;
@@ -12,7 +14,7 @@ use crate::catalog::{Catalog, Gpu};
 use crate::document::FieldPath;
 use crate::engine::EngineArgs;
 use crate::scenario::file::{ReplicasFile, VariantFile};
-use crate::setup::VariantSetup;
+use crate::setup::{Knowledge, VariantSetup};
 
 /// What a variant takes from its model.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Resolver<'_> {
         self.check_replicas(&at.key("replicas"), &file.replicas);
         let gpu = self.gpu(at, file, surroundings.catalog?)?;
         let facts = surroundings.facts?;
-        let Hardware { plant, num_gpu_blocks } = self.hardware(at, file, gpu, facts)?;
+        let Hardware { plant, num_gpu_blocks, profile } = self.hardware(at, file, gpu, facts)?;
         let args = self.engine_args(&at.key("engine"), &file.engine, gpu, facts, num_gpu_blocks)?;
         self.check_prompts_fit(file, &args, surroundings.shortest_prompt);
         let data_parallel = file.engine.data_parallel_size.unwrap_or(1);
@@ -51,6 +53,10 @@ impl Resolver<'_> {
                 "expected a cost, because that of the GPUs is endless",
             );
             return None;
+        };
+        let known = Knowledge {
+            engine: told(file, &args, data_parallel),
+            profile: profile.filter(|_| file.knows_profile),
         };
         Some(VariantSetup {
             variant: file.name.clone(),
@@ -65,6 +71,7 @@ impl Resolver<'_> {
             engine: self.engine(&at.key("engine"), args)?,
             data_parallel,
             plant,
+            known,
         })
     }
 
@@ -128,5 +135,23 @@ impl Resolver<'_> {
             );
             self.note(at, message);
         }
+    }
+}
+
+/// The engine's settings as the controller reads them off a pod. The size of the cache is nothing
+/// that stands there: it is known with the profile.
+fn told(file: &VariantFile, args: &EngineArgs, data_parallel: u32) -> observation::EngineConfig {
+    let count = |count: u32| NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN);
+    let held = args.kv_capacity_tokens() * u64::from(data_parallel);
+    observation::EngineConfig {
+        max_batched_tokens: Tokens::new(args.max_num_batched_tokens.into()),
+        max_sequences: count(args.max_num_seqs),
+        max_model_len: Some(Tokens::new(args.max_model_len.into())),
+        block_size: Tokens::new(args.block_size.into()),
+        tensor_parallel: count(file.tensor_parallel),
+        kv_cache_dtype: file.engine.kv_cache_dtype.as_str().to_owned(),
+        num_blocks: file.engine.num_gpu_blocks,
+        kv_capacity: file.knows_profile.then_some(Tokens::new(held)),
+        ..observation::EngineConfig::default()
     }
 }
