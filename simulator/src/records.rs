@@ -207,7 +207,7 @@ pub struct Sample {
     pub variant: usize,
     /// Replicas that take requests.
     pub ready: Replicas,
-    /// Replicas that are placed or loading their model.
+    /// Replicas that wait for GPUs or load their model.
     pub starting: Replicas,
     /// Replicas that finish their requests before they go.
     pub draining: Replicas,
