@@ -113,7 +113,7 @@ fn a_replica_waits_until_there_are_gpus_for_it() {
     let mut setup = setup(1, bounds(3, 3), &[]);
     setup.duration = Some(Seconds::new(1000.0));
     let pool = GpuPool { total: Gpus::new(7), used: Gpus::new(2) };
-    let gpus = [("H100".parse().unwrap(), pool)].into();
+    let gpus = Some([("H100".parse().unwrap(), pool)].into());
     setup.inventory = Some(Inventory { gpus, quotas: Vec::new() });
     let (records, model) = journal(setup);
     let seen = &model.variants[0];
@@ -124,5 +124,5 @@ fn a_replica_waits_until_there_are_gpus_for_it() {
     let pool = inventory.gpus.as_ref().unwrap().values().next().unwrap();
     assert_eq!((pool.total, pool.used), (Gpus::new(7), Gpus::new(6)));
     let first = records[0].observation.inventory.as_ref().unwrap();
-    assert_eq!(first.gpus.values().next().unwrap().used, Gpus::new(4));
+    assert_eq!(first.gpus.as_ref().unwrap().values().next().unwrap().used, Gpus::new(4));
 }
