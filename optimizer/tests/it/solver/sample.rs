@@ -3,7 +3,7 @@
 //!
 //! `sample.json` holds its accelerators, profiles, targets and pools of 2025-09 (law V0) and 2026-03
 //! (V1, V2), and results: the greedy ones are those of its own solution files where such exist; the
-//! mixed-integer ones were computed with HiGHS to a gap of 0, with the coverage scaled so that its
+//! mixed-integer ones were computed with `HiGHS` to a gap of 0, with the coverage scaled so that its
 //! tolerance does not leave a server short. (With rates per millisecond as they are, V0 small comes
 //! to 37,924.5 when servers may mix accelerators, of which one is short.) The queue is ten times as
 //! long as the batch.
