@@ -103,6 +103,10 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// The fast search is within 2 % of the cheapest where there are some groups to share the pools,
     /// covers all where that can be done, and does not waste what is left where it cannot.

@@ -70,8 +70,10 @@ proptest! {
         let problem = small(seed, single);
         let (solution, rough) = (exact(&problem, 100_000), fast(&problem));
         let Some(least) = counted(&problem) else {
-            prop_assert!(!solution.uncovered.is_empty(), "{:?}", solution);
-            prop_assert!(!rough.uncovered.is_empty(), "{:?}", rough);
+            // The fewest replicas may draw more than there is.
+            for of in [solution, rough] {
+                prop_assert!(!of.uncovered.is_empty() || !fits(&problem, &of.allocation), "{:?}", of);
+            }
             return Ok(());
         };
         let (cost, more) = (solution.cost.value(), rough.cost.value());
