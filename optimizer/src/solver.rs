@@ -16,6 +16,7 @@ mod cover;
 mod share;
 mod fast;
 mod master;
+mod relaxation;
 mod exact;
 mod moves;
 pub mod greedy;

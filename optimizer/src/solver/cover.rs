@@ -157,10 +157,11 @@ impl<'a> Search<'a> {
         let order = query.order.of(cover, &prices);
         let mut rates = vec![vec![f64::INFINITY; cover.targets.len()]; order.len() + 1];
         for (place, &idx) in order.iter().enumerate().rev() {
-            for need in 0..cover.targets.len() {
-                let share = cover.items[idx].covers[need];
-                let rate = if share > 0.0 { prices[idx].max(0.0) / share } else { f64::INFINITY };
-                rates[place][need] = rate.min(rates[place + 1][need]);
+            let (earlier, later) = rates.split_at_mut(place + 1);
+            let rest = earlier[place].iter_mut().zip(&later[0]).zip(&cover.items[idx].covers);
+            for ((rate, later), &share) in rest {
+                let own = if share > 0.0 { prices[idx].max(0.0) / share } else { f64::INFINITY };
+                *rate = own.min(*later);
             }
         }
         let mut open = vec![vec![0.0; cover.targets.len()]; order.len() + 1];

@@ -104,9 +104,9 @@ impl Dual {
             let mut room = instance.budgets.clone();
             let mut bound = 0.0;
             for columns in columns {
-                let (column, priced) = cheapest(columns, &prices);
+                let (column, cost) = cheapest(columns, &prices);
                 columns[column].take(&mut room);
-                bound += priced;
+                bound += cost;
             }
             let budgets = instance.budgets.iter().zip(&prices);
             bound -= budgets.map(|(budget, price)| *budget as f64 * price).sum::<f64>();
@@ -175,9 +175,9 @@ fn repaired(instance: &Instance, columns: &[Vec<Column>], prices: &[f64]) -> Opt
 fn cheapest(columns: &[Column], prices: &[f64]) -> (usize, f64) {
     let mut best = (0, f64::INFINITY);
     for (idx, column) in columns.iter().enumerate() {
-        let priced = column.priced(prices);
-        if priced < best.1 {
-            best = (idx, priced);
+        let cost = column.priced(prices);
+        if cost < best.1 {
+            best = (idx, cost);
         }
     }
     best
@@ -196,7 +196,7 @@ fn repair(
         if room.iter().all(|room| *room >= 0) {
             break;
         }
-        let mut moves = Vec::new();
+        let mut offers = Vec::new();
         for (group, columns) in columns.iter().enumerate() {
             let from = &columns[choice[group]];
             if from.draws.iter().all(|&(pool, _)| room[pool] >= 0) {
@@ -206,13 +206,13 @@ fn repair(
                 let relief = relief(instance, &room, from, column);
                 if relief > 0.0 {
                     let loss = column.priced(prices) - from.priced(prices);
-                    moves.push((loss / relief, group, to));
+                    offers.push((loss / relief, group, to));
                 }
             }
         }
-        moves.sort_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
+        offers.sort_by(|a, b| a.0.total_cmp(&b.0).then((a.1, a.2).cmp(&(b.1, b.2))));
         let mut moved = vec![false; columns.len()];
-        for (_, group, to) in moves {
+        for (_, group, to) in offers {
             let (from, to_column) = (&columns[group][choice[group]], &columns[group][to]);
             if moved[group] || relief(instance, &room, from, to_column) <= 0.0 {
                 continue;

@@ -4,7 +4,9 @@
 //! and draw. Pools that cannot run out are dropped. What is left falls apart into [`Instance`]s that
 //! share no pool, so that a shortage in one cluster or namespace does not touch another.
 
-use super::problem::{Group, GroupOption, PoolIdx, Problem, ROUNDING};
+use std::collections::BTreeMap;
+
+use super::problem::{Budget, Group, GroupOption, PoolIdx, Problem, ROUNDING};
 
 /// Groups that compete for pools, or are joined with groups that do.
 #[derive(Debug, Clone)]
@@ -84,7 +86,7 @@ impl Instance {
         }
         let parts = parts(&covers, left.len());
         let mut instances: Vec<Self> = Vec::new();
-        let mut of_part = std::collections::BTreeMap::new();
+        let mut of_part = BTreeMap::new();
         // The index of each pool within its instance.
         let mut local = vec![None; left.len()];
         for (idx, (mut cover, part)) in covers.into_iter().zip(parts).enumerate() {
@@ -380,7 +382,7 @@ fn left(problem: &Problem) -> Vec<i64> {
             *count = option.min;
         }
     }
-    let left = |(budget, drawn): (&super::problem::Budget, u64)| {
+    let left = |(budget, drawn): (&Budget, u64)| {
         (i64::from(budget.0.get()) - i64::try_from(drawn).unwrap_or(i64::MAX)).max(0)
     };
     problem.pools.iter().zip(problem.drawn(&fewest)).map(left).collect()
@@ -390,7 +392,7 @@ fn left(problem: &Problem) -> Vec<i64> {
 /// partners with them: what a partner would add beyond that is useless.
 fn join(covers: &mut [Cover]) {
     let reaches: Vec<Vec<f64>> = covers.iter().map(Cover::reach).collect();
-    let mut reach_of = std::collections::BTreeMap::new();
+    let mut reach_of = BTreeMap::new();
     for (cover, reach) in covers.iter().zip(&reaches) {
         if let (Some(tag), false) = (cover.joined, reach.is_empty()) {
             // One analyzer's doubt about one role is not enough to hold its partner back.
@@ -411,7 +413,7 @@ fn join(covers: &mut [Cover]) {
 fn parts(covers: &[Cover], pools: usize) -> Vec<usize> {
     let mut parent: Vec<usize> = (0..covers.len()).collect();
     let mut first_of_pool = vec![None; pools];
-    let mut first_of_tag = std::collections::BTreeMap::new();
+    let mut first_of_tag = BTreeMap::new();
     for (idx, cover) in covers.iter().enumerate() {
         for &(pool, _) in cover.items.iter().flat_map(|item| &item.draws) {
             let first = *first_of_pool[pool].get_or_insert(idx);

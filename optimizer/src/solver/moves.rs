@@ -1,8 +1,10 @@
 //! From the replicas that exist to those that should: additions and removals.
 
+use std::collections::BTreeMap;
+
 use super::cover::{Order, Query};
 use super::instance::Instance;
-use super::problem::{Allocation, Group, GroupOption, Problem};
+use super::problem::{Allocation, Group, GroupOption, Problem, ROUNDING};
 use super::{Solution, fast};
 use crate::units::{Fraction, Replicas};
 
@@ -33,27 +35,26 @@ pub fn grow(problem: &Problem) -> Solution {
 /// this share.
 #[must_use]
 pub fn shrink(problem: &Problem, to_zero: bool) -> Allocation {
-    let counts = |group: &Group| -> Vec<Replicas> {
-        let current: Vec<Replicas> = group.options.iter().map(|option| option.current).collect();
-        let passed = passed(problem, group);
-        kept(group, passed, to_zero).unwrap_or(current)
+    let mut coverages: BTreeMap<u32, Vec<(usize, f64)>> = BTreeMap::new();
+    for (idx, group) in problem.groups.iter().enumerate() {
+        if let Some(tag) = group.joined {
+            coverages.entry(tag).or_default().push((idx, group.coverage(&current(group))));
+        }
+    }
+    let counts = |(idx, group): (usize, &Group)| {
+        let joined = group.joined.and_then(|tag| coverages.get(&tag));
+        let partners = joined.into_iter().flatten().filter(|(partner, _)| *partner != idx);
+        let passed = partners.map(|(_, coverage)| *coverage).fold(1.0, f64::min);
+        kept(group, passed, to_zero).unwrap_or_else(|| current(group))
     };
-    Allocation { counts: problem.groups.iter().map(counts).collect() }
+    Allocation { counts: problem.groups.iter().enumerate().map(counts).collect() }
 }
 
-/// The share of its load that a group's partners let through.
-fn passed(problem: &Problem, group: &Group) -> f64 {
-    let joined = |other: &&Group| other.joined == group.joined && group.joined.is_some();
-    let partners =
-        problem.groups.iter().filter(joined).filter(|other| !std::ptr::eq(*other, group));
-    let coverage = partners.map(|partner| {
-        let current: Vec<Replicas> = partner.options.iter().map(|option| option.current).collect();
-        partner.coverage(&current)
-    });
-    coverage.fold(1.0, f64::min)
+fn current(group: &Group) -> Vec<Replicas> {
+    group.options.iter().map(|option| option.current).collect()
 }
 
-/// What a group keeps; `None` when it is all.
+/// What a group keeps when its partners let a share of its load through; `None` when it is all.
 fn kept(group: &Group, passed: f64, to_zero: bool) -> Option<Vec<Replicas>> {
     let mut group = group.clone();
     let marks = |option: &GroupOption| option.covers.len().max(option.kept.len());
@@ -62,11 +63,12 @@ fn kept(group: &Group, passed: f64, to_zero: bool) -> Option<Vec<Replicas>> {
         if !option.kept.is_empty() {
             option.covers = std::mem::take(&mut option.kept);
         }
-        option.covers = (0..needs).map(|need| option.cover(need) * passed).collect();
     }
-    let current: Vec<Replicas> = group.options.iter().map(|option| option.current).collect();
-    if passed <= 0.0 || !group.is_covered(&current) {
+    if passed <= 0.0 || group.coverage(&current(&group)) * passed < 1.0 - ROUNDING {
         return None;
+    }
+    for option in &mut group.options {
+        option.covers = (0..needs).map(|need| option.cover(need) * passed).collect();
     }
     let is_need = |need: usize| group.options.iter().any(|option| option.cover(need) > 0.0);
     let needs: Vec<usize> = (0..needs).filter(|&need| is_need(need)).collect();

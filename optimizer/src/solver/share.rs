@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use super::cover::{Query, replicas_open};
-use super::instance::{Column, Cover, Instance};
+use super::instance::{Column, Cover, Instance, whole};
 use super::problem::ROUNDING;
 
 /// Needs of more replicas than this are filled in larger steps.
@@ -90,18 +90,16 @@ fn bundles(instance: &Instance) -> Vec<Vec<usize>> {
     let mut bundles: Vec<Vec<usize>> = Vec::new();
     let mut of_tag = BTreeMap::new();
     for (group, cover) in instance.covers.iter().enumerate() {
-        match cover.joined.and_then(|tag| of_tag.get(&tag).copied()) {
-            Some(bundle) => {
-                let bundle: &mut Vec<usize> = &mut bundles[bundle];
-                bundle.push(group);
-            }
-            None => {
-                if let Some(tag) = cover.joined {
-                    of_tag.insert(tag, bundles.len());
-                }
-                bundles.push(vec![group]);
-            }
+        let known = cover.joined.and_then(|tag| of_tag.get(&tag).copied());
+        if let Some(bundle) = known {
+            let bundle: &mut Vec<usize> = &mut bundles[bundle];
+            bundle.push(group);
+            continue;
         }
+        if let Some(tag) = cover.joined {
+            of_tag.insert(tag, bundles.len());
+        }
+        bundles.push(vec![group]);
     }
     bundles
 }
@@ -137,18 +135,14 @@ impl Filling<'_> {
         let lowest = open.iter().map(|(_, level)| *level).fold(f64::INFINITY, f64::min);
         let mut added = Vec::new();
         for (group, _) in open.into_iter().filter(|(_, level)| *level <= lowest + ROUNDING) {
-            match self.pick(group) {
-                Some((item, count)) => {
-                    self.add(group, item, i64::from(count));
-                    added.push((group, item, count));
+            let Some((item, count)) = self.pick(group) else {
+                for (group, item, count) in added {
+                    self.add(group, item, -i64::from(count));
                 }
-                None => {
-                    for (group, item, count) in added {
-                        self.add(group, item, -i64::from(count));
-                    }
-                    return false;
-                }
-            }
+                return false;
+            };
+            self.add(group, item, i64::from(count));
+            added.push((group, item, count));
         }
         !added.is_empty()
     }
@@ -175,7 +169,7 @@ impl Filling<'_> {
         let of = &cover.items[item];
         // A fair share of a huge need is not found one replica at a time.
         let lacking = open[worst] / of.covers[worst];
-        let fine = super::instance::whole(lacking / FINE).clamp(1, of.cap - counts[item]);
+        let fine = whole(lacking / FINE).clamp(1, of.cap - counts[item]);
         let room = of.draws.iter().map(|&(pool, gpus)| self.room[pool] / gpus);
         let room = room.min().map_or(u32::MAX, |room| u32::try_from(room).unwrap_or(u32::MAX));
         Some((item, fine.min(room)))

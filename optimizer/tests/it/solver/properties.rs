@@ -103,6 +103,10 @@ proptest! {
             }
         }
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
 
     /// The fast search is within 2 % of the cheapest where there are some groups to share the pools,
     /// covers all where that can be done, and does not waste what is left where it cannot.
@@ -149,10 +153,10 @@ fn fleet(seed: u64, groups: u32, tightness: f64) -> Problem {
             let options = (0..2 + draw.up_to(2)).map(|at| {
                 let pool = ((at + draw.up_to(1)) % 3) as usize;
                 let gpus = 1 << draw.up_to(2);
-                let speed = draw.between(0.5, 2.0) * f64::from(gpus);
+                let rate = draw.between(0.5, 2.0) * f64::from(gpus);
                 let cost = (f64::from(gpus) * draw.between(0.5, 2.0) * 10.0).round();
-                wanted[pool] += load / speed * f64::from(gpus) / 2.5;
-                drawn(cost, &[speed / load], gpus, &[pool])
+                wanted[pool] += load / rate * f64::from(gpus) / 2.5;
+                drawn(cost, &[rate / load], gpus, &[pool])
             });
             let options = options.collect();
             Group { single: draw.up_to(3) == 0, ..group(options) }
