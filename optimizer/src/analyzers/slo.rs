@@ -6,6 +6,8 @@ use super::Subject;
 use crate::assessment::{Abstention, Assessment};
 use crate::policy::AnalyzerName;
 
+pub mod replica;
+
 /// What the analyzer has learned of one model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
