@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 pub use queueing::QueueingPolicy;
-pub use slo::SloPolicy;
+pub use slo::{SloOverride, SloPolicy, SloSettings};
 pub use throughput::ThroughputPolicy;
 pub use tokens::TokensPolicy;
 
@@ -64,6 +64,7 @@ impl Policy {
                 problems.push(PolicyProblem { path, expected: "one override for each model" });
             }
         }
+        self.slo.check(&mut problems);
         if self.signals.missing_after < self.signals.stale_after {
             problems.push(PolicyProblem {
                 path: "signals.missingAfter".to_owned(),

@@ -90,6 +90,18 @@ pub enum Limit {
     Throughput,
 }
 
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::Ttft => "ttft",
+            Self::Tpot => "tpot",
+            Self::KvCache => "kv cache",
+            Self::Sequences => "sequences",
+            Self::Throughput => "throughput",
+        })
+    }
+}
+
 /// The mean latencies at a rate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MeanLatency {
@@ -109,7 +121,8 @@ impl Replica {
         let terms = Terms::new(self, mix)?;
         let allowed = 1.0 - share.value();
         let met = |slo: Slo, rate: f64| {
-            Steady::at(&terms, rate).is_some_and(|state| Misses::of(&state, slo, allowed).total() <= allowed)
+            Steady::at(&terms, rate)
+                .is_some_and(|state| Misses::of(&state, slo, allowed).total() <= allowed)
         };
         let stable = terms.stable_rate();
         let idle = stable * 1e-9;
@@ -219,4 +232,3 @@ fn reach(terms: &Terms, idle: f64, slo: Slo, allowed: f64) -> Slo {
         tpot: shortest(slo.tpot, &|target| latency::slow_tokens(&state, target)),
     }
 }
-

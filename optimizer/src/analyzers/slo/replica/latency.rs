@@ -45,8 +45,7 @@ fn together(state: &Steady<'_>, target: f64) -> f64 {
     let quiet = state.decode_step;
     // The step in which it arrives has no prompt in it, or it has some and is long.
     let crowd = (state.rate * state.variance / state.step).max(1e-9);
-    let no_prompt =
-        (1.0 + crowd).powf(-state.rate * state.step / crowd) * quiet / state.step;
+    let no_prompt = (1.0 + crowd).powf(-state.rate * state.step / crowd) * quiet / state.step;
     let (long, long_variance) = if no_prompt < 1.0 - 1e-9 {
         let share = 1.0 - no_prompt;
         let long = (state.hit_step - no_prompt * quiet) / share;
@@ -164,9 +163,9 @@ fn slow_among(state: &Steady<'_>, steps: f64, target: f64) -> f64 {
     let mean = steps * (state.step + bias) + behind * terms.prompt_work;
     let without = (mean - count * jump).max(steps * floor);
     let crowding = state.noise.max(0.0) / (free_of_prompts * free_of_prompts);
-    let lengths = terms.prompt_work * terms.prompt_work * terms.input_spread
-        * (1.0 + state.prompt_load)
-        / free_of_prompts;
+    let lengths =
+        terms.prompt_work * terms.prompt_work * terms.input_spread * (1.0 + state.prompt_load)
+            / free_of_prompts;
     let counted = arrivals * steps * (crowding * jump * jump + lengths) / (steps * steps);
     let kept = (state.slow_variance * (lasts * decay).powi(2)).max(variance - counted);
     let count_variance = count

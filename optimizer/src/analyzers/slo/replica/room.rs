@@ -12,7 +12,7 @@ use super::tail;
 const EVICTED: f64 = 0.5;
 /// How much sooner than a new request a preempted one is back: it is the first in the queue.
 /// Chosen, like `EVICTED`, by comparison with the simulator's engine.
-const FIRST_IN_QUEUE: f64 = 4.0;
+const FIRST_IN_QUEUE: f64 = 10.0;
 
 /// The share of requests that wait for a slot for so long that their first token is late.
 pub(super) fn waits_for_slot(state: &Steady<'_>, ttft: f64) -> f64 {
@@ -35,7 +35,7 @@ pub(super) fn preempted(state: &Steady<'_>, tpot: f64) -> f64 {
     if !terms.decodes || evicted <= 0.0 {
         return 0.0;
     }
-    let wait = mean_wait(state, terms.volume_spread) / FIRST_IN_QUEUE;
+    let wait = mean_wait(state, terms.volume_spread) * terms.context / terms.input / FIRST_IN_QUEUE;
     let slow = terms.strata.iter().map(|stratum| {
         stratum.weight * longer_than((tpot - state.step) * stratum.decode_steps, wait)
     });

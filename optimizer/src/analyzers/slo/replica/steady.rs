@@ -20,8 +20,6 @@ pub(super) struct Steady<'a> {
     pub(super) step: f64,
     /// The mean time of a step without prompts in it.
     pub(super) decode_step: f64,
-    /// Sequences that decode, on average.
-    pub(super) sequences: f64,
     /// The variance of their number over its mean; 1 when arrivals do not excite themselves.
     pub(super) growth: f64,
     /// How the number of arrivals in many steps varies, before growth: variance over mean.
@@ -77,16 +75,15 @@ impl<'a> Steady<'a> {
             + prompt_load.powi(2) * terms.input_spread
             + terms.excess / (1.0 + terms.output_spread);
         let growth = (noise / (free_of_prompts * free)).max(0.0);
-        let decode_variance =
-            sequences * terms.sequence_work.powi(2) * terms.work_square * growth;
+        let decode_variance = sequences * terms.sequence_work.powi(2) * terms.work_square * growth;
         let slow_variance = decode_variance / free_of_prompts.powi(2);
 
         // Prompts that arrive in one step are computed in another, in which again prompts arrive.
         let (p1, arrivals) = (terms.prompt_work, rate * step);
         let p2 = p1 * p1 * (1.0 + terms.input_spread);
         let p3 = p1.powi(3) * (1.0 + terms.input_spread).powi(3);
-        let prompt_variance = (arrivals * p1 * p1 * terms.prompt_square()).max(0.0)
-            / (1.0 - prompt_load.powi(2));
+        let prompt_variance =
+            (arrivals * p1 * p1 * terms.prompt_square()).max(0.0) / (1.0 - prompt_load.powi(2));
         let third = (arrivals * p3 + 3.0 * rate * rate * p1 * p2 * prompt_variance)
             / (1.0 - prompt_load.powi(3));
         let variance = prompt_variance + slow_variance;
@@ -102,7 +99,6 @@ impl<'a> Steady<'a> {
             prompt_load,
             step,
             decode_step,
-            sequences,
             growth,
             noise,
             relaxation: terms.residual_steps * free_of_prompts / free,

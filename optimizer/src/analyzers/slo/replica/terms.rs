@@ -2,6 +2,7 @@
 
 use super::{Replica, RequestMix};
 use crate::observation::Role;
+use crate::units::Tokens;
 
 /// Outputs are looked at in strata of this many.
 const STRATA: usize = 8;
@@ -98,7 +99,7 @@ impl Terms {
         let prompt_work = step.per_prompt_token.value() * prompt_tokens;
         let decode_steps = output - 1.0;
         let block_waste = replica.block_size.as_f64() / 2.0;
-        let kv_capacity = replica.kv_capacity.map_or(f64::INFINITY, |tokens| tokens.as_f64());
+        let kv_capacity = replica.kv_capacity.map_or(f64::INFINITY, Tokens::as_f64);
         let slots = f64::from(replica.max_sequences.get());
         let full = slots.min(kv_capacity / (context + block_waste));
         // A request keeps its place for its decode steps, the step of its prompt, and one more in
