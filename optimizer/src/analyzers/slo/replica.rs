@@ -20,8 +20,9 @@ use terms::Terms;
 /// Targets count as this much shorter, because latencies come in lumps: where a target lies just
 /// above what three prompts in a row cost, a formula that smooths the lumps must not lean on it.
 const TIGHTENED: f64 = 0.98;
-/// What is out of reach is replaced by what an idle replica reaches, and this much more.
-const RELAXED: f64 = 1.1;
+/// Of the misses that are allowed, the share that may happen without any load. Where it is more, a
+/// target is out of reach: the last tenth costs more replicas than anybody wants.
+const WITHOUT_LOAD: f64 = 0.9;
 /// The least share of its stable rate that a replica is asked to carry. Below it more replicas buy
 /// next to nothing, so a target that asks for it is as good as out of reach.
 const LEAST_SHARE: f64 = 0.05;
@@ -70,7 +71,7 @@ pub struct Capacity {
     pub rate: RequestRate,
     /// What keeps it from being larger.
     pub limit: Limit,
-    /// Where even an idle replica misses a target: the targets for which `rate` was found instead.
+    /// Where a target is out of reach even of an idle replica, or just so within it: the targets for which `rate` was found instead.
     pub reachable: Option<Slo>,
 }
 
@@ -125,9 +126,9 @@ impl Replica {
                 .is_some_and(|state| Misses::of(&state, slo, allowed).total() <= allowed)
         };
         let stable = terms.stable_rate();
-        let idle = stable * 1e-9;
-        let reachable = (!met(slo, idle)).then(|| reach(&terms, idle, slo, allowed));
-        let targets = reachable.unwrap_or(slo);
+        let idle = Steady::at(&terms, stable * 1e-9)?;
+        let targets = within_reach(&idle, slo, allowed);
+        let reachable = (targets != slo).then_some(targets);
 
         let least = LEAST_SHARE * stable;
         let (mut low, mut high) = (least, stable);
@@ -207,28 +208,35 @@ impl Misses {
     }
 }
 
-/// The targets that a replica at the rate `idle` can meet, and a little more; what it meets
-/// already stays.
-fn reach(terms: &Terms, idle: f64, slo: Slo, allowed: f64) -> Slo {
-    let Some(state) = Steady::at(terms, idle) else { return slo };
-    let shortest = |target: Seconds, late: &dyn Fn(f64) -> f64| {
-        let (mut low, mut high) = (0.0, state.step);
-        // A share that nothing meets ends where a span ends.
-        while late(high * TIGHTENED) > allowed / 2.0 && high < f64::MAX / 4.0 {
-            (low, high) = (high, 2.0 * high);
-        }
-        while high - low > TOLERANCE * high {
-            let middle = f64::midpoint(low, high);
-            if late(middle * TIGHTENED) > allowed / 2.0 {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        Seconds::checked(high * RELAXED).unwrap_or(target).max(target)
-    };
+/// The targets, but none that is shorter than an `idle` replica reaches for enough of its requests.
+fn within_reach(idle: &Steady<'_>, slo: Slo, allowed: f64) -> Slo {
     Slo {
-        ttft: shortest(slo.ttft, &|target| latency::late_first_token(&state, target)),
-        tpot: shortest(slo.tpot, &|target| latency::slow_tokens(&state, target)),
+        ttft: reachable(slo.ttft, allowed, |target| latency::late_first_token(idle, target)),
+        tpot: reachable(slo.tpot, allowed, |target| latency::slow_tokens(idle, target)),
     }
 }
+
+/// The target, or the shortest span that is missed as seldom as it may be without any load.
+fn reachable(target: Seconds, allowed: f64, missed: impl Fn(f64) -> f64) -> Seconds {
+    let met = |span: f64| missed(span * TIGHTENED) <= allowed * WITHOUT_LOAD;
+    if met(target.value()) {
+        return target;
+    }
+    let (mut low, mut high) = (target.value(), target.value().max(f64::MIN_POSITIVE));
+    // Where nothing meets it, it ends with the numbers.
+    while !met(high) && high < f64::MAX / 2.0 {
+        (low, high) = (high, 2.0 * high);
+    }
+    while high - low > TOLERANCE * high {
+        let middle = f64::midpoint(low, high);
+        if met(middle) {
+            high = middle;
+        } else {
+            low = middle;
+        }
+    }
+    Seconds::checked(high).unwrap_or(target).max(target)
+}
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,7 @@ pub enum SloReason {
     OutOfReach {
         /// The variant.
         variant: VariantId,
-        /// What it can meet, for the targets that it misses with a tenth to spare.
+        /// The targets for which it is sized.
         reachable: Slo,
     },
     /// Too little is known of how long the steps of a variant take.

@@ -90,9 +90,13 @@ mod tests {
 
     #[test]
     fn the_normal_tail_is_that_of_the_tables() {
-        for (z, expected) in
-            [(0.0, 0.5), (1.0, 0.158_655), (2.326_348, 0.01), (-1.644_854, 0.95), (6.0, 9.866e-10)]
-        {
+        for (z, expected) in [
+            (0.0, 0.5),
+            (1.0, 0.158_655_25),
+            (2.326_348, 0.01),
+            (-1.644_853_6, 0.95),
+            (6.0, 9.866e-10),
+        ] {
             close(normal(z), expected, 2e-7);
         }
         assert!(normal(f64::INFINITY) <= 0.0);
@@ -105,7 +109,7 @@ mod tests {
             close(gamma(3.0, 4.0, 1.0, 3.0 + x), (-x).exp(), 0.008);
         }
         // With a large shape it is normal.
-        close(gamma(0.0, 1000.0, 100.0, 1023.263), 0.01, 0.000_3);
+        close(gamma(0.0, 1000.0, 100.0, 1023.263), 0.01, 0.000_5);
     }
 
     #[test]
