@@ -6,5 +6,6 @@ mod fleet;
 mod layering;
 mod properties;
 mod queueing;
+mod slo;
 mod story;
 mod vectors;

@@ -10,5 +10,6 @@ mod determinism;
 mod layering;
 mod readme;
 mod scenarios;
+mod slo_capacity;
 mod theory;
 mod validate;

@@ -23,6 +23,9 @@ const TIGHTENED: f64 = 0.98;
 /// Of the misses that are allowed, the share that may happen without any load. Where it is more, a
 /// target is out of reach: the last tenth costs more replicas than anybody wants.
 const WITHOUT_LOAD: f64 = 0.9;
+/// A TPOT target is out of reach, too, when it is less than this many times what an idle replica
+/// reaches: the last tenth allows hardly anybody beside a request.
+const TPOT_HEADROOM: f64 = 1.1;
 /// The least share of its stable rate that a replica is asked to carry. Below it more replicas buy
 /// next to nothing, so a target that asks for it is as good as out of reach.
 const LEAST_SHARE: f64 = 0.05;
@@ -210,10 +213,9 @@ impl Misses {
 
 /// The targets, but none that is shorter than an `idle` replica reaches for enough of its requests.
 fn within_reach(idle: &Steady<'_>, slo: Slo, allowed: f64) -> Slo {
-    Slo {
-        ttft: reachable(slo.ttft, allowed, |target| latency::late_first_token(idle, target)),
-        tpot: reachable(slo.tpot, allowed, |target| latency::slow_tokens(idle, target)),
-    }
+    let ttft = |target| latency::late_first_token(idle, target);
+    let tpot = |target| latency::slow_tokens(idle, target / TPOT_HEADROOM);
+    Slo { ttft: reachable(slo.ttft, allowed, ttft), tpot: reachable(slo.tpot, allowed, tpot) }
 }
 
 /// The target, or the shortest span that is missed as seldom as it may be without any load.
