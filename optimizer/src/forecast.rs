@@ -113,13 +113,13 @@ impl Outlook {
         &self.points
     }
 
-    /// The point with the highest upper bound from now to `lead` ahead, the first one beyond it
-    /// included; `None` when nothing is known.
+    /// The highest upper bound from now to `lead` ahead, the first point beyond it included; `None`
+    /// when nothing is known.
     #[must_use]
-    pub fn peak(&self, lead: Seconds) -> Option<&Expectation> {
+    pub fn peak(&self, lead: Seconds) -> Option<RequestRate> {
         let beyond = self.points.iter().position(|point| point.lead >= lead);
         let until = beyond.map_or(self.points.len(), |idx| idx + 1);
-        self.points[..until].iter().max_by_key(|point| point.upper)
+        self.points[..until].iter().map(|point| point.upper).max()
     }
 }
 

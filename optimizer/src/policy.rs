@@ -19,7 +19,7 @@ use thiserror::Error;
 
 pub use forecast::ForecastPolicy;
 pub use queueing::{CostTuner, MeanTargets, QueueingPolicy, ServiceLaw};
-pub use slo::SloPolicy;
+pub use slo::{SloOverride, SloPolicy, SloSettings};
 pub use throughput::ThroughputPolicy;
 pub use tokens::TokensPolicy;
 pub use voting::{HybridMode, PriorityOverride, SpotPolicy, VotingPolicy};
@@ -131,6 +131,7 @@ impl Policy {
         self.tokens.check(&mut problems);
         self.throughput.check(&mut problems);
         self.queueing.check(&mut problems);
+        self.slo.check(&mut problems);
         if self.signals.missing_after < self.signals.stale_after {
             problems.push(PolicyProblem {
                 path: "signals.missingAfter".to_owned(),

@@ -1,6 +1,10 @@
 //! How long a step of an engine takes, as the optimizer believes.
 
+mod fit;
+
 use serde::{Deserialize, Serialize};
+
+pub use fit::{StepSample, StepTimeFit};
 
 use crate::units::{MeanTokens, QueueLength, Seconds};
 

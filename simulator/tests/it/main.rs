@@ -11,5 +11,6 @@ mod journal;
 mod layering;
 mod readme;
 mod scenarios;
+mod slo_capacity;
 mod theory;
 mod validate;
