@@ -7,11 +7,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueHint};
-use optimizer::VariantDecision;
+use optimizer::explain::{Explanation, explain};
 use optimizer::id::{ModelId, Namespace, VariantId};
-use optimizer::journal::Record;
+use optimizer::journal::{PolicyEntry, Record};
 use optimizer::observation::{Demand, ModelObservation, VariantObservation};
 use optimizer::units::Timestamp;
+use optimizer::{Policy, VariantDecision};
 use serde::Serialize;
 
 use super::{has_color, moment, print};
@@ -48,8 +49,8 @@ impl ExplainArgs {
     ///
     /// When the journal cannot be read, or has no such record or variant.
     pub(super) fn run(self) -> Result<()> {
-        let record = self.record()?;
-        let shown = shown(&record, self.variant.as_ref())?;
+        let (record, policy) = self.record()?;
+        let shown = shown(&record, &policy, self.variant.as_ref())?;
         let text = if self.json {
             serde_json::to_string_pretty(&shown).context("cannot write out the list")? + "\n"
         } else {
@@ -58,10 +59,15 @@ impl ExplainArgs {
         print(&text)
     }
 
-    fn record(&self) -> Result<Record> {
+    /// The record, and the policy that was in force.
+    fn record(&self) -> Result<(Record, Policy)> {
         let mut found = None;
+        let mut policy = Policy::default();
         for read in read_journal(&self.journal)? {
             let (_, record) = read?;
+            if let PolicyEntry::Whole(whole) = &record.policy {
+                policy = (**whole).clone();
+            }
             match self.at {
                 // A clock may have been set back, so the end is looked at as well.
                 Some(at) if record.at > at => {
@@ -70,7 +76,7 @@ impl ExplainArgs {
                         bail!("{}: the first record is of {begins}", self.journal.display());
                     }
                 }
-                _ => found = Some(record),
+                _ => found = Some((record, policy.clone())),
             }
         }
         found.with_context(|| format!("{}: there is no record", self.journal.display()))
@@ -93,13 +99,19 @@ struct Explained<'a> {
     decision: &'a VariantDecision,
     /// The trail as sentences.
     because: Vec<String>,
+    /// The same in brief, and what would have led to another count.
+    explanation: Option<Explanation>,
 }
 
 /// The decisions of a record, or those about one variant.
-fn shown<'a>(record: &'a Record, only: Option<&VariantId>) -> Result<Vec<Explained<'a>>> {
+fn shown<'a>(
+    record: &'a Record,
+    policy: &Policy,
+    only: Option<&VariantId>,
+) -> Result<Vec<Explained<'a>>> {
     let decisions = record.decision.variants.iter();
     let chosen = decisions.filter(|decided| only.is_none_or(|name| decided.variant == *name));
-    let shown: Vec<_> = chosen.map(|decided| explained(record, decided)).collect();
+    let shown: Vec<_> = chosen.map(|decided| explained(record, policy, decided)).collect();
     if let Some(name) = only.filter(|_| shown.is_empty()) {
         let known = record.decision.variants.iter().map(|decided| decided.variant.as_str());
         let known: Vec<_> = known.collect();
@@ -108,7 +120,11 @@ fn shown<'a>(record: &'a Record, only: Option<&VariantId>) -> Result<Vec<Explain
     Ok(shown)
 }
 
-fn explained<'a>(record: &'a Record, decision: &'a VariantDecision) -> Explained<'a> {
+fn explained<'a>(
+    record: &'a Record,
+    policy: &Policy,
+    decision: &'a VariantDecision,
+) -> Explained<'a> {
     let VariantDecision { namespace, model, variant, .. } = decision;
     let of_model = |seen: &&ModelObservation| (&seen.namespace, &seen.model) == (namespace, model);
     let seen = record.observation.models.iter().find(of_model);
@@ -123,5 +139,6 @@ fn explained<'a>(record: &'a Record, decision: &'a VariantDecision) -> Explained
         observed: variants.into_iter().find(|seen| seen.variant == *variant),
         decision,
         because: decision.sentences().collect(),
+        explanation: explain(&record.decision, &record.observation, policy, namespace, variant),
     }
 }

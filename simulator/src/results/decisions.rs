@@ -2,7 +2,7 @@
 
 use std::io;
 
-use optimizer::decision::{Action, Reason};
+use optimizer::decision::{Action, Reason, VoteReason};
 use optimizer::id::{AcceleratorId, ModelId, Namespace, VariantId};
 use optimizer::units::Replicas;
 use serde::Serialize;
@@ -69,6 +69,12 @@ pub(crate) fn main_reason(trail: &[Reason]) -> Option<&Reason> {
                 | Reason::KvSpareLow { .. }
                 | Reason::QueueSpareLow { .. }
                 | Reason::RemovalSafe { .. }
+                | Reason::Vote(
+                    VoteReason::Uncovered { .. }
+                        | VoteReason::CannotCover { .. }
+                        | VoteReason::Releasable { .. }
+                )
+                | Reason::Zero(_)
                 | Reason::AtMinimum { .. }
                 | Reason::AtMaximum { .. }
         )

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use optimizer::explain::Explanation;
 use optimizer::journal::Record;
 use optimizer::observation::{Demand, Lengths, ReplicaObservation, Signal, VariantObservation};
 use optimizer::units::{Seconds, Timestamp};
@@ -58,7 +59,7 @@ fn lengths(lengths: &Lengths) -> Option<(String, Timestamp)> {
 }
 
 fn variant(explained: &Explained<'_>, now: Timestamp, color: bool) -> String {
-    let Explained { variant, observed, decision, because, .. } = explained;
+    let Explained { variant, observed, decision, because, explanation, .. } = explained;
     let mut text = format!("\n  {variant}");
     match observed {
         Some(observed) => text.push_str(&state(observed, now, color)),
@@ -71,6 +72,9 @@ fn variant(explained: &Explained<'_>, now: Timestamp, color: bool) -> String {
     );
     for sentence in because {
         let _ = writeln!(text, "      - {sentence}");
+    }
+    for sentence in explanation.iter().flat_map(Explanation::sentences) {
+        let _ = writeln!(text, "    {sentence}");
     }
     text
 }
