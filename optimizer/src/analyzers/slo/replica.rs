@@ -30,7 +30,7 @@ const TPOT_HEADROOM: f64 = 1.1;
 /// next to nothing, so a target that asks for it is as good as out of reach.
 const LEAST_SHARE: f64 = 0.05;
 /// The relative width at which the search for a rate stops, on its safe side.
-const TOLERANCE: f64 = 2e-3;
+const TOLERANCE: f64 = 4e-3;
 
 /// One replica: how long its steps take, and what bounds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -229,7 +229,7 @@ fn reachable(target: Seconds, allowed: f64, missed: impl Fn(f64) -> f64) -> Seco
     while !met(high) && high < f64::MAX / 2.0 {
         (low, high) = (high, 2.0 * high);
     }
-    while high - low > TOLERANCE * high {
+    while high - low > TOLERANCE / 10.0 * high {
         let middle = f64::midpoint(low, high);
         if met(middle) {
             high = middle;

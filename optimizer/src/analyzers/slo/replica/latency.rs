@@ -4,7 +4,7 @@ use super::steady::Steady;
 use super::tail;
 
 /// Above this many prompts in a window they are taken for a flow, below they are counted one by one.
-const COUNTED: f64 = 15.0;
+const COUNTED: f64 = 6.0;
 
 /// The share of requests whose first token comes later than `target` seconds after they arrive,
 /// apart from those that wait for a place in the batch.
@@ -71,9 +71,12 @@ fn late_together(state: &Steady<'_>, hit: f64, hit_variance: f64, rest: f64, tar
     let (terms, quiet) = (state.terms, state.decode_step);
     // The prompts of others, in the step before its own and in its own.
     let shares = state.ride + (1.0 - state.ride) * (1.0 - rest);
-    let others = state.rate * (hit * shares + state.step);
-    let others_variance =
-        others * terms.dispersion.max(0.0) + state.rate * state.rate * state.variance;
+    let company = terms.company();
+    let strangers = state.rate * (hit * shares + state.step);
+    let others = strangers + company * f64::midpoint(1.0, state.ride);
+    let others_variance = strangers * terms.dispersion
+        + state.rate * state.rate * state.variance
+        + company * (1.0 + company / 2.0);
 
     // Three steps of which one is under way, 2.5 on average; a third of a uniform rest has 1/108.
     let steps = (2.0 + rest) * quiet;
@@ -130,11 +133,11 @@ fn slow_among(state: &Steady<'_>, steps: f64, target: f64) -> f64 {
     let decay = 1.0 - (-1.0 / lasts).exp();
     let own = (terms.per_sequence + terms.per_context_token * (terms.input + steps / 2.0))
         / free_of_prompts;
-    let bias = state.slow_variance / state.step * lasts * decay + own;
+    let bias = state.slow_variance / state.step * lasts * decay + own * (1.0 + terms.company());
 
     // While its own prompt is computed, and while it waits, others arrive behind it.
     let behind = (state.prompt_load * (1.0 + state.rate * state.variance / state.step)
-        + (1.0 - state.ride) * state.rate * state.line.mean_wait)
+        + (1.0 - state.ride) * (state.rate * state.line.mean_wait + terms.company() / 2.0))
         / free_of_prompts;
     let count = arrivals * steps + behind;
     let floor = terms.overhead + own;
@@ -142,15 +145,17 @@ fn slow_among(state: &Steady<'_>, steps: f64, target: f64) -> f64 {
     // The variance of the mean of so many steps: of the batch, of prompts, and of both together.
     let decode_work = terms.decode_steps * terms.sequence_work;
     let batch = state.slow_variance * 2.0 * (lasts - lasts * lasts * decay);
-    let prompts = (arrivals * terms.prompt_work * terms.prompt_work * terms.prompt_square())
-        .max(0.0)
-        / (free_of_prompts * free_of_prompts * steps);
+    let work_square = terms.prompt_work * terms.prompt_work * terms.prompt_square().max(0.0);
+    let prompts = arrivals * work_square / (free_of_prompts.powi(2) * steps);
     let both = terms.prompt_work * decode_work * arrivals / steps
         * (1.0 - lasts * decay)
         * state.relaxation
         / (terms.residual_steps * free_of_prompts.powi(3));
-    let variance = batch + prompts + 2.0 * both;
-    if count > COUNTED {
+    // Those behind it come in a heap at the beginning and stay for the whole window, so they weigh
+    // more than others: their variance counts here, and again where they are counted.
+    let heap = behind * work_square / (free_of_prompts.powi(2) * steps * steps);
+    let variance = batch + prompts + heap + 2.0 * both;
+    if arrivals * steps > COUNTED {
         let mean = state.step + bias + behind * terms.prompt_work / steps;
         return tail::gamma(floor, mean, variance, target);
     }
