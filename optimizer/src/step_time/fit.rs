@@ -207,7 +207,6 @@ fn dot(a: &[f64; N], b: &[f64; N]) -> f64 {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a panic is how a test fails")]
 mod tests {
     use super::*;
 

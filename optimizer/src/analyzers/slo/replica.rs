@@ -1,10 +1,11 @@
 //! What one replica sustains.
 
-mod latency;
 mod room;
 mod steady;
 mod tail;
 mod terms;
+mod tpot;
+mod ttft;
 
 use std::num::NonZeroU32;
 
@@ -30,7 +31,7 @@ const TPOT_HEADROOM: f64 = 1.1;
 /// next to nothing, so a target that asks for it is as good as out of reach.
 const LEAST_SHARE: f64 = 0.05;
 /// The relative width at which the search for a rate stops, on its safe side.
-const TOLERANCE: f64 = 2e-3;
+const TOLERANCE: f64 = 4e-3;
 
 /// One replica: how long its steps take, and what bounds them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,21 +125,21 @@ impl Replica {
     pub fn capacity(&self, mix: &RequestMix, slo: Slo, share: Fraction) -> Option<Capacity> {
         let terms = Terms::new(self, mix)?;
         let allowed = 1.0 - share.value();
-        let met = |slo: Slo, rate: f64| {
-            Steady::at(&terms, rate)
-                .is_some_and(|state| Misses::of(&state, slo, allowed).total() <= allowed)
-        };
         let stable = terms.stable_rate();
         let idle = Steady::at(&terms, stable * 1e-9)?;
         let targets = within_reach(&idle, slo, allowed);
         let reachable = (targets != slo).then_some(targets);
+        let met = |rate: f64| {
+            Steady::at(&terms, rate)
+                .is_some_and(|state| Misses::of(&state, targets, allowed).total() <= allowed)
+        };
 
         let least = LEAST_SHARE * stable;
         let (mut low, mut high) = (least, stable);
-        if met(targets, least) {
+        if met(least) {
             while high - low > TOLERANCE * high {
                 let middle = f64::midpoint(low, high);
-                if met(targets, middle) {
+                if met(middle) {
                     low = middle;
                 } else {
                     high = middle;
@@ -158,7 +159,7 @@ impl Replica {
     pub fn mean_latency(&self, mix: &RequestMix, rate: RequestRate) -> Option<MeanLatency> {
         let terms = Terms::new(self, mix)?;
         let state = Steady::at(&terms, rate.value())?;
-        let ttft = Seconds::checked(latency::mean_ttft(&state))?;
+        let ttft = Seconds::checked(ttft::mean(&state))?;
         Some(MeanLatency { ttft, itl: Seconds::checked(state.step)? })
     }
 }
@@ -184,10 +185,10 @@ impl Misses {
             sequences: room::waits_for_slot(state, ttft),
         };
         if misses.total() <= allowed {
-            misses.ttft = latency::late_first_token(state, ttft);
+            misses.ttft = ttft::late(state, ttft);
         }
         if misses.total() <= allowed {
-            misses.tpot += latency::slow_tokens(state, tpot);
+            misses.tpot += tpot::slow(state, tpot);
         }
         misses
     }
@@ -213,8 +214,8 @@ impl Misses {
 
 /// The targets, but none that is shorter than an `idle` replica reaches for enough of its requests.
 fn within_reach(idle: &Steady<'_>, slo: Slo, allowed: f64) -> Slo {
-    let ttft = |target| latency::late_first_token(idle, target);
-    let tpot = |target| latency::slow_tokens(idle, target / TPOT_HEADROOM);
+    let late = |target| ttft::late(idle, target);
+    let slow = |target| tpot::slow(idle, target / TPOT_HEADROOM);
     Slo { ttft: reachable(slo.ttft, allowed, ttft), tpot: reachable(slo.tpot, allowed, tpot) }
 }
 
@@ -229,7 +230,7 @@ fn reachable(target: Seconds, allowed: f64, missed: impl Fn(f64) -> f64) -> Seco
     while !met(high) && high < f64::MAX / 2.0 {
         (low, high) = (high, 2.0 * high);
     }
-    while high - low > TOLERANCE * high {
+    while high - low > TOLERANCE / 10.0 * high {
         let middle = f64::midpoint(low, high);
         if met(middle) {
             high = middle;

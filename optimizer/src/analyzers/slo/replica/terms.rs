@@ -5,7 +5,7 @@ use crate::observation::Role;
 use crate::units::Tokens;
 
 /// Outputs are looked at in strata of this many.
-const STRATA: usize = 8;
+const STRATA: usize = 6;
 
 /// The replica and its requests in numbers. Times are in seconds, and "work" is the time that
 /// something adds to steps.
@@ -155,6 +155,12 @@ impl Terms {
         self.full_rate.min(all_work).min(all_budget)
     }
 
+    /// How many others arrive together with a request, if arrivals come in heaps: of compound Poisson
+    /// arrivals with an index of dispersion of D it is D − 1.
+    pub(super) fn company(&self) -> f64 {
+        self.excess.max(0.0)
+    }
+
     /// E\[X²\] / E\[X\]² of the work of a prompt, with the dispersion of arrivals on top, which
     /// counts as if prompts came in heaps.
     pub(super) fn prompt_square(&self) -> f64 {
@@ -167,7 +173,7 @@ fn ratio_of_squares(mean: f64, variance: f64) -> f64 {
     if mean > 0.0 { 1.0 + variance / (mean * mean) } else { 1.0 }
 }
 
-/// The strata of lognormal outputs: three quarters of a standard deviation of the logarithm each. Without any
+/// The strata of lognormal outputs: a standard deviation of the logarithm each. Without any
 /// spread the first has all the weight.
 fn strata(mean: f64, spread: f64) -> [Stratum; STRATA] {
     let variance = spread.ln_1p();
@@ -177,7 +183,7 @@ fn strata(mean: f64, spread: f64) -> [Stratum; STRATA] {
         return strata;
     }
     for (place, stratum) in strata.iter_mut().enumerate() {
-        let z = 0.75 * (place as f64 - (STRATA - 1) as f64 / 2.0);
+        let z = place as f64 - (STRATA - 1) as f64 / 2.0;
         let length = mean * (variance.sqrt() * z - variance / 2.0).exp();
         *stratum = Stratum { decode_steps: length.max(1.0), weight: (-z * z / 2.0).exp() };
     }
