@@ -1,11 +1,21 @@
 //! The controller: what a fleet should look like, given how it looks and what was decided before.
 //!
-//! For every model, [`Controller::step`] asks the
-//! [saturation analyzer](crate::analyzers::saturation) which variant should move. For every variant it then applies, in this order, the rules that keep a
-//! fleet calm, and each rule that binds leaves its [`Reason`] in the trail:
+//! [`Controller::step`] goes from the models to the fleet and back to the variants:
+//!
+//! 1. For every model the forecast and the [analyzers](crate::analyzers) of the policy learn from
+//!    what is seen, and say what they need. Where all of them abstain, the saturation analyzer
+//!    decides by thresholds.
+//! 2. Their [votes](crate::vote) become groups of one allocation problem. What lacks something
+//!    grows at the least cost, within the GPUs that there are; what lacks nothing lets go of what it
+//!    need not keep.
+//! 3. The [rules at zero](crate::limits::zero) let idle models sleep and wake them.
+//!
+//! For every variant it then applies, in this order, the rules that keep a fleet calm, and each rule
+//! that binds leaves its [`Reason`] in the trail:
 //!
 //! 1. **Transition.** A decision that the fleet has not reached yet stands, until it is reached or
-//!    `transitionTimeout` has passed.
+//!    `transitionTimeout` has passed; needs may take it further, thresholds may not. Replicas that
+//!    have not become ready by then count for nothing, so that others can grow in their place.
 //! 2. **Bounds.** A count outside its bounds returns to them at once. Nothing below may delay that,
 //!    and nothing below leads out of them.
 //! 3. **Stabilization.** Of the targets in a window the most cautious one counts, as in the
@@ -13,13 +23,16 @@
 //!    The count at the first sight of a variant is its first target, so nothing shrinks before a
 //!    whole window has been seen.
 //! 4. **Cooldown.** Two moves of a variant in one direction keep their distance in time.
-//! 5. **Step.** One decision moves a variant by at most `maxStep`.
+//! 5. **Step.** One decision moves a variant by at most `maxStep`, where that is set.
+//! 6. **GPUs.** What grows takes GPUs that are free now, the neediest of the highest priority first.
+//!    What shrinks in this step gives its GPUs to a later one.
 //!
 //! ```
 //! use optimizer::observation::{
 //!     Bounds, Demand, ModelObservation, ReplicaObservation, Signal, VariantObservation,
 //! };
 //! use optimizer::units::{Fraction, HourlyCost, QueueLength, Replicas, Timestamp};
+//! use optimizer::policy::AnalyzerName;
 //! use optimizer::{Controller, FleetObservation, Policy};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -46,7 +59,8 @@
 //! };
 //! let fleet = FleetObservation { models: vec![model], ..FleetObservation::default() };
 //!
-//! let mut controller = Controller::new(Policy::default())?;
+//! let policy = Policy { analyzers: vec![AnalyzerName::Saturation], ..Policy::default() };
+//! let mut controller = Controller::new(policy)?;
 //! let decision = controller.step(now, &fleet);
 //!
 //! let llama = &decision.variants[0];

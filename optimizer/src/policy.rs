@@ -69,7 +69,7 @@ pub struct Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
-            analyzers: vec![AnalyzerName::Saturation],
+            analyzers: vec![AnalyzerName::Slo],
             experimental_hybrid_optimization: None,
             voting: VotingPolicy::default(),
             spot: SpotPolicy::default(),

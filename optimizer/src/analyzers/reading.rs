@@ -39,9 +39,6 @@ impl<'a> Reader<'a> {
 }
 
 /// The engines of a variant that report, sorted. One whose cache has no room is still starting.
-///
-/// Two entries with one name are a fault of the driver. Their signals then order them, as far as an
-/// analyzer remembers those by name.
 pub(super) fn reporting<'a>(
     variant: &'a VariantObservation,
     reader: &mut Reader<'_>,
@@ -52,10 +49,7 @@ pub(super) fn reporting<'a>(
         reader.read(kv_capacity) != Some(Tokens::ZERO)
     };
     let mut replicas: Vec<_> = replicas.filter(is_up).collect();
-    replicas.sort_by_key(|replica| {
-        let ReplicaObservation { replica, waiting, kv_usage, kv_capacity, .. } = replica;
-        (replica, sample(waiting), sample(kv_usage), sample(kv_capacity))
-    });
+    replicas.sort_unstable();
     replicas
 }
 

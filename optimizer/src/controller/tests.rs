@@ -3,7 +3,7 @@ use crate::decision::Reason;
 use crate::observation::{
     Bounds, Demand, ModelObservation, ReplicaObservation, Signal, VariantObservation,
 };
-use crate::policy::DirectionPolicy;
+use crate::policy::{AnalyzerName, DirectionPolicy};
 use crate::units::{Fraction, HourlyCost, QueueLength, Replicas, Seconds};
 
 const BUSY: f64 = 0.79;
@@ -36,9 +36,14 @@ fn model(name: &str, variants: Vec<VariantObservation>) -> ModelObservation {
     }
 }
 
+/// The policy that asks saturation alone.
+fn thresholds() -> Policy {
+    Policy { analyzers: vec![AnalyzerName::Saturation], ..Policy::default() }
+}
+
 /// A policy without windows or cooldown, which moves by one.
 fn prompt() -> Policy {
-    let mut policy = Policy::default();
+    let mut policy = thresholds();
     policy.scaling.down = DirectionPolicy::default();
     policy
 }
@@ -74,7 +79,7 @@ fn check(policy: Policy, steps: &[(f64, u32, f64, u32, &str)]) {
 #[test]
 fn a_move_down_waits_until_its_window_holds_nothing_higher() {
     check(
-        Policy::default(),
+        thresholds(),
         &[
             (0.0, 4, IDLE, 4, "stabilizing"),
             (200.0, 4, 0.6, 4, "removal-unsafe"),
@@ -83,7 +88,7 @@ fn a_move_down_waits_until_its_window_holds_nothing_higher() {
         ],
     );
     check(
-        Policy::default(),
+        thresholds(),
         &[
             (0.0, 4, IDLE, 4, "stabilizing"),
             (299.0, 4, IDLE, 4, "stabilizing"),
@@ -135,7 +140,7 @@ fn a_step_of_zero_forbids_a_direction() {
 
 #[test]
 fn bounds_hold_at_once_whatever_the_windows_say() {
-    let mut policy = Policy::default();
+    let mut policy = thresholds();
     policy.scaling.up = policy.scaling.down;
     policy.scaling.up.max_step = Some(Replicas::ZERO);
     for (count, min, max, desired, reason) in [
@@ -240,7 +245,7 @@ fn a_new_policy_keeps_the_memory_and_a_broken_one_is_refused() {
     insta::assert_snapshot!(error, @"the policy is not valid: saturation.kvSpareTrigger: expected a share that is not above kvCacheThreshold");
     assert_eq!(controller.policy(), &prompt());
 
-    controller.set_policy(Policy::default()).unwrap();
-    assert_eq!(controller.policy(), &Policy::default());
+    controller.set_policy(thresholds()).unwrap();
+    assert_eq!(controller.policy(), &thresholds());
     assert_eq!(controller.memory(), &memory);
 }

@@ -12,7 +12,11 @@ use crate::units::{
 ///
 /// Gauges are maxima over the query's window, means and rates are over the same window. A data
 /// parallel rank counts as a replica.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+///
+/// Replicas are ordered by name. Two entries with one name are a fault of the driver; what they
+/// report then orders them, so that an analyzer that goes through them in this order comes to the
+/// same result however they were listed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ReplicaObservation {
     /// The replica.

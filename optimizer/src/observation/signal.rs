@@ -6,7 +6,7 @@ use crate::policy::Freshness;
 use crate::units::{Seconds, Timestamp};
 
 /// A value that may not have been reported, and when it was.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Signal<T> {
     /// Nobody reported it.

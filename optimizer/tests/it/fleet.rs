@@ -3,10 +3,12 @@
 use std::fmt::Debug;
 use std::str::FromStr;
 
+use optimizer::Policy;
 use optimizer::observation::{
     Bounds, Demand, FleetObservation, ModelObservation, ReplicaObservation, Signal,
     VariantObservation,
 };
+use optimizer::policy::AnalyzerName;
 use optimizer::units::{Fraction, HourlyCost, QueueLength, Replicas, Timestamp};
 
 pub(crate) fn id<T: FromStr<Err: Debug>>(text: &str) -> T {
@@ -55,4 +57,9 @@ pub(crate) fn fleet(variants: Vec<VariantObservation>) -> FleetObservation {
         slo: None,
     };
     FleetObservation { models: vec![model], ..FleetObservation::default() }
+}
+
+/// The policy that asks the saturation analyzer alone.
+pub(crate) fn thresholds() -> Policy {
+    Policy { analyzers: vec![AnalyzerName::Saturation], ..Policy::default() }
 }

@@ -2,11 +2,11 @@
 
 use std::fmt::Write;
 
+use optimizer::Controller;
 use optimizer::observation::Bounds;
 use optimizer::units::{Replicas, Timestamp};
-use optimizer::{Controller, Policy};
 
-use crate::fleet::{fleet, variant};
+use crate::fleet::{fleet, thresholds, variant};
 
 /// One observation: when, the load of each replica that is ready, and the L40S replicas.
 struct Scene {
@@ -32,7 +32,7 @@ const SCENES: [Scene; 10] = [
 
 #[test]
 fn a_rise_and_a_fall_of_load() {
-    let mut controller = Controller::new(Policy::default()).unwrap();
+    let mut controller = Controller::new(thresholds()).unwrap();
     let mut story = String::new();
     for scene in SCENES {
         let now = Timestamp::from_seconds(scene.seconds);

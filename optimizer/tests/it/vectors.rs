@@ -11,7 +11,7 @@ use optimizer::decision::{Action, Reason};
 use optimizer::policy::{DirectionPolicy, Policy, ScalingPolicy};
 use optimizer::units::{Replicas, Seconds, Timestamp};
 
-use crate::fleet::{fleet, id, variant};
+use crate::fleet::{fleet, id, thresholds, variant};
 
 const NOW: Timestamp = Timestamp::from_nanos(1_000_000_000_000);
 
@@ -273,7 +273,7 @@ impl Locked {
         let at_once = DirectionPolicy::default();
         let scaling = ScalingPolicy { down: at_once, ..ScalingPolicy::default() };
         let mut locked =
-            Self { controller: Controller::new(Policy { scaling, ..Policy::default() }).unwrap() };
+            Self { controller: Controller::new(Policy { scaling, ..thresholds() }).unwrap() };
         assert_eq!(locked.step(NOW, 0.79, None).0, 11, "the load asks for one more");
         locked
     }

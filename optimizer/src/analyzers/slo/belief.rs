@@ -93,7 +93,7 @@ impl Belief {
         self.sampled.retain(|id, _| variant.replicas.iter().any(|other| other.replica == *id));
 
         let mut replicas: Vec<_> = variant.replicas.iter().collect();
-        replicas.sort_by_key(|replica| &replica.replica);
+        replicas.sort_unstable();
         let before = self.fit.step_time();
         let (mut observed, mut expected) = (Seconds::ZERO, Seconds::ZERO);
         for replica in replicas {

@@ -216,7 +216,7 @@ impl Misses {
 fn within_reach(idle: &Steady<'_>, slo: Slo, allowed: f64) -> Slo {
     let late = |target| ttft::late(idle, target);
     let slow = |target| tpot::slow(idle, target / TPOT_HEADROOM);
-    Slo { ttft: reachable(slo.ttft, allowed, ttft), tpot: reachable(slo.tpot, allowed, tpot) }
+    Slo { ttft: reachable(slo.ttft, allowed, late), tpot: reachable(slo.tpot, allowed, slow) }
 }
 
 /// The target, or the shortest span that is missed as seldom as it may be without any load.

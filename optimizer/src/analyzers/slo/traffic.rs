@@ -65,7 +65,9 @@ impl Traffic {
         let at_gateway = reader.read(&demand.gateway_queue).unwrap_or(QueueLength::ZERO);
         let mut in_engines = [QueueLength::ZERO; 3];
         for variant in reader.subject.variants {
-            for replica in &variant.replicas {
+            let mut replicas: Vec<_> = variant.replicas.iter().collect();
+            replicas.sort_unstable();
+            for replica in replicas {
                 let waiting = reader.read(&replica.waiting).unwrap_or(QueueLength::ZERO);
                 in_engines[variant.role as usize] += waiting;
             }
@@ -92,7 +94,7 @@ pub(super) fn mean_ttft(
     variant: &VariantObservation,
 ) -> Option<(Seconds, RequestRate)> {
     let mut replicas: Vec<_> = variant.replicas.iter().collect();
-    replicas.sort_by_key(|replica| &replica.replica);
+    replicas.sort_unstable();
     let (mut weighted, mut completions, mut count) = (0.0, 0.0, 0.0);
     for replica in replicas {
         let ttft = replica.ttft.read(subject.now, &subject.policy.signals);
@@ -164,7 +166,7 @@ fn weighted_mean(
     let variants = reader.subject.variants.iter().filter(|variant| variant.role != except);
     let mut replicas: Vec<_> = variants.flat_map(|variant| &variant.replicas).collect();
     // Sums of floating-point numbers depend on the order.
-    replicas.sort_by_key(|replica| &replica.replica);
+    replicas.sort_unstable();
     let (mut weighted, mut weights, mut plain, mut count) = (0.0, 0.0, 0.0, 0.0);
     for replica in replicas {
         let Some((value, weight)) = read(reader, replica) else { continue };
@@ -183,7 +185,7 @@ fn lengthen(reader: &mut Reader<'_>, mix: RequestMix, reasons: &mut Vec<Reason>)
     let (mut held, mut running) = (0.0, 0.0);
     let decoding = reader.subject.variants.iter().filter(|variant| variant.role != Role::Prefill);
     let mut replicas: Vec<_> = decoding.flat_map(|variant| &variant.replicas).collect();
-    replicas.sort_by_key(|replica| &replica.replica);
+    replicas.sort_unstable();
     for replica in replicas {
         let (now, freshness) = (reader.subject.now, &reader.subject.policy.signals);
         let usage = replica.kv_usage.read(now, freshness);
