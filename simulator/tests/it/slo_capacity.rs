@@ -86,7 +86,7 @@ fn the_model_promises_what_the_engine_keeps() {
         Case { slack: (15.0, 4.0), sequences_in_cache: small, ..decode },
         Case { lengths: (8000, 50), slack: (6.0, 8.0), ..CHAT },
     ] {
-        let promised = case.promised();
+        let promised = case.promised().unwrap();
         let at = |ratio: f64| case.share_met(promised / ratio, 8000, 1);
         let (kept, broken) = (at(1.10), at(0.85));
         assert!(kept >= PERCENTILE.value(), "{case}: {kept:.4} at {:.3}/s", promised / 1.10);
@@ -94,25 +94,29 @@ fn the_model_promises_what_the_engine_keeps() {
     }
 }
 
-/// All combinations, with the rate that the engine keeps found by bisection. Half an hour when
+/// All combinations, with the rate that the engine keeps found by bisection. Ten minutes when
 /// optimized: `cargo test --release -p plimsoll-simulator --test it slo_capacity -- --ignored
 /// --nocapture`.
 #[test]
-#[ignore = "takes half an hour"]
+#[ignore = "takes long unless it is optimized"]
 fn the_model_is_near_the_engine_everywhere() {
     let mut ratios = Vec::new();
     for case in grid() {
-        let promised = case.promised();
+        let Some(promised) = case.promised() else {
+            println!("{case}: out of reach");
+            continue;
+        };
         let kept = case.kept();
         let ratio = promised / kept;
         println!("{case}: promised {promised:.3}/s, kept {kept:.3}/s, ratio {ratio:.2}");
         ratios.push(ratio);
-        assert!((0.70..=1.10).contains(&ratio), "{case}: {ratio:.2}");
     }
     ratios.sort_by(f64::total_cmp);
-    let quantile = |share: f64| ratios[((ratios.len() - 1) as f64 * share) as usize];
-    let [least, p5, median, p95, most] = [0.0, 0.05, 0.5, 0.95, 1.0].map(quantile);
+    let [least, p5, median, p95, most] =
+        [0, 5, 50, 95, 100].map(|percent| ratios[(ratios.len() - 1) * percent / 100]);
     println!("{} cases: {least:.2} {p5:.2} {median:.2} {p95:.2} {most:.2}", ratios.len());
+    assert!(least >= 0.70 && most <= 1.10, "{least:.2} to {most:.2}");
+    assert!(p5 >= 0.80 && p95 <= 1.06, "{p5:.2} to {p95:.2}");
 }
 
 fn grid() -> Vec<Case> {
@@ -142,8 +146,8 @@ fn grid() -> Vec<Case> {
 }
 
 impl Case {
-    /// The rate that the model promises.
-    fn promised(&self) -> f64 {
+    /// The rate that the model promises; `None` when it says that the targets are out of reach.
+    fn promised(&self) -> Option<f64> {
         let Linear { base, per_prefill_token, per_decode_sequence, per_context_token } =
             self.plant();
         let args = self.args();
@@ -169,7 +173,8 @@ impl Case {
             prefix_hits: Fraction::new(if self.shared_prefix { 0.5 } else { 0.0 }),
             burstiness: Variation::new(1.0),
         };
-        replica.capacity(&mix, self.slo(), PERCENTILE).unwrap().rate.value()
+        let capacity = replica.capacity(&mix, self.slo(), PERCENTILE).unwrap();
+        capacity.reachable.is_none().then(|| capacity.rate.value())
     }
 
     /// The rate up to which the engine keeps the targets, to half a percent.
@@ -224,11 +229,10 @@ impl Case {
             // With σ² = ln 2 the deviation is as large as the mean; the median is mean / √2, and
             // the 90th percentile 2.907 times the median.
             Spread::Lognormal => {
-                let median = mean as f64 / 2.0_f64.sqrt();
-                let tokens = |count: f64| Tokens::new(count.round() as u64);
+                let median = mean * 70_711 / 100_000;
                 Length::Lognormal {
-                    median: tokens(median),
-                    p90: tokens(2.907 * median),
+                    median: Tokens::new(median),
+                    p90: Tokens::new(median * 2907 / 1000),
                     max: Tokens::new(12 * mean),
                 }
             }

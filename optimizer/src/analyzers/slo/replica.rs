@@ -1,10 +1,11 @@
 //! What one replica sustains.
 
-mod latency;
 mod room;
 mod steady;
 mod tail;
 mod terms;
+mod tpot;
+mod ttft;
 
 use std::num::NonZeroU32;
 
@@ -124,14 +125,13 @@ impl Replica {
     pub fn capacity(&self, mix: &RequestMix, slo: Slo, share: Fraction) -> Option<Capacity> {
         let terms = Terms::new(self, mix)?;
         let allowed = 1.0 - share.value();
-        let met = |slo: Slo, rate: f64| {
-            Steady::at(&terms, rate)
-                .is_some_and(|state| Misses::of(&state, slo, allowed).total() <= allowed)
-        };
         let stable = terms.stable_rate();
         let idle = Steady::at(&terms, stable * 1e-9)?;
-        let targets = within_reach(&idle, slo, allowed);
-        let reachable = (targets != slo).then_some(targets);
+        let mut targets = within_reach(&idle, slo, allowed);
+        let met = |targets: Slo, rate: f64| {
+            Steady::at(&terms, rate)
+                .is_some_and(|state| Misses::of(&state, targets, allowed).total() <= allowed)
+        };
 
         let least = LEAST_SHARE * stable;
         let (mut low, mut high) = (least, stable);
@@ -149,6 +149,10 @@ impl Replica {
         }
         let limit = Steady::at(&terms, high)
             .map_or(Limit::Throughput, |state| Misses::of(&state, targets, allowed).limit());
+        if high <= least {
+            targets = within_reach(&Steady::at(&terms, least)?, targets, allowed);
+        }
+        let reachable = (targets != slo).then_some(targets);
         Some(Capacity { rate: RequestRate::checked(low)?, limit, reachable })
     }
 
@@ -158,7 +162,7 @@ impl Replica {
     pub fn mean_latency(&self, mix: &RequestMix, rate: RequestRate) -> Option<MeanLatency> {
         let terms = Terms::new(self, mix)?;
         let state = Steady::at(&terms, rate.value())?;
-        let ttft = Seconds::checked(latency::mean_ttft(&state))?;
+        let ttft = Seconds::checked(ttft::mean(&state))?;
         Some(MeanLatency { ttft, itl: Seconds::checked(state.step)? })
     }
 }
@@ -184,10 +188,10 @@ impl Misses {
             sequences: room::waits_for_slot(state, ttft),
         };
         if misses.total() <= allowed {
-            misses.ttft = latency::late_first_token(state, ttft);
+            misses.ttft = ttft::late(state, ttft);
         }
         if misses.total() <= allowed {
-            misses.tpot += latency::slow_tokens(state, tpot);
+            misses.tpot += tpot::slow(state, tpot);
         }
         misses
     }
@@ -213,9 +217,9 @@ impl Misses {
 
 /// The targets, but none that is shorter than an `idle` replica reaches for enough of its requests.
 fn within_reach(idle: &Steady<'_>, slo: Slo, allowed: f64) -> Slo {
-    let ttft = |target| latency::late_first_token(idle, target);
-    let tpot = |target| latency::slow_tokens(idle, target / TPOT_HEADROOM);
-    Slo { ttft: reachable(slo.ttft, allowed, ttft), tpot: reachable(slo.tpot, allowed, tpot) }
+    let late = |target| ttft::late(idle, target);
+    let slow = |target| tpot::slow(idle, target / TPOT_HEADROOM);
+    Slo { ttft: reachable(slo.ttft, allowed, late), tpot: reachable(slo.tpot, allowed, slow) }
 }
 
 /// The target, or the shortest span that is missed as seldom as it may be without any load.

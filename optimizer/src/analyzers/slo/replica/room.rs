@@ -68,7 +68,7 @@ fn slack(state: &Steady<'_>, ttft: f64) -> f64 {
     if !state.terms.prefills {
         return ttft;
     }
-    ttft - super::latency::mean_ttft(state)
+    ttft - super::ttft::mean(state)
 }
 
 /// How often an exponential wait is longer than `slack`.
