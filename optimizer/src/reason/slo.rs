@@ -42,7 +42,8 @@ pub enum SloReason {
         /// What keeps it from being more: `ttft`, `tpot`, `kv cache`, `sequences` or `throughput`.
         limit: String,
     },
-    /// Even an idle replica misses a target, so that it is sized for what it can meet.
+    /// A replica meets a target only when it is next to idle, or not even then, so it is sized for
+    /// what it can meet.
     OutOfReach {
         /// The variant.
         variant: VariantId,
@@ -130,8 +131,8 @@ impl fmt::Display for SloReason {
             ),
             Self::OutOfReach { variant, reachable } => write!(
                 f,
-                "slo: even an idle replica of {variant} misses a target, so it is sized for TTFT \
-                 {:.3}s and TPOT {:.1}ms",
+                "slo: a target is out of reach of {variant}, so it is sized for TTFT {:.3}s and TPOT \
+                 {:.1}ms",
                 reachable.ttft.value(),
                 reachable.tpot.as_millis()
             ),

@@ -92,15 +92,6 @@ impl StepTimeFit {
         }
     }
 
-    /// Whether it began with this profile, or without one.
-    #[must_use]
-    pub fn began_with(&self, profile: Option<StepTime>) -> bool {
-        let fresh = Self::new(profile);
-        let same =
-            |a: &[f64; N], b: &[f64; N]| a.iter().zip(b).all(|(a, b)| a.total_cmp(b).is_eq());
-        same(&self.origin, &fresh.origin) && same(&self.prior, &fresh.prior)
-    }
-
     /// Compares the belief with a sample taken at `at`. What was learned `memory` ago counts a
     /// fraction 1/e of what is learned now, about.
     pub fn learn(&mut self, sample: &StepSample, at: Timestamp, memory: Seconds) {
@@ -280,9 +271,6 @@ mod tests {
         for load in loads() {
             assert!(error(&fit, &load).abs() < 0.05, "{}", error(&fit, &load));
         }
-        assert!(
-            fit.began_with(Some(wrong)) && !fit.began_with(Some(TRUE)) && !fit.began_with(None)
-        );
     }
 
     #[test]

@@ -181,7 +181,7 @@ fn the_trail_tells_what_was_concluded() {
     insta::assert_snapshot!(told.join("\n"), @r"
     slo: up to 40.00 requests/s until 120s from now
     slo: a backlog of 360 requests, to be served within 120s
-    slo: even an idle replica of h100 misses a target, so it is sized for TTFT 1.000s and TPOT 8.0ms
+    slo: a target is out of reach of h100, so it is sized for TTFT 1.000s and TPOT 9.7ms
     slo: a replica of h100 sustains 0.96 requests/s, limited by tpot
     slo: confidence 0.98
     ");

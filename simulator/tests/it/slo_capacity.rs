@@ -86,7 +86,7 @@ fn the_model_promises_what_the_engine_keeps() {
         Case { slack: (15.0, 4.0), sequences_in_cache: small, ..decode },
         Case { lengths: (8000, 50), slack: (6.0, 8.0), ..CHAT },
     ] {
-        let promised = case.promised();
+        let promised = case.promised().unwrap();
         let at = |ratio: f64| case.share_met(promised / ratio, 8000, 1);
         let (kept, broken) = (at(1.10), at(0.85));
         assert!(kept >= PERCENTILE.value(), "{case}: {kept:.4} at {:.3}/s", promised / 1.10);
@@ -94,15 +94,19 @@ fn the_model_promises_what_the_engine_keeps() {
     }
 }
 
-/// All combinations, with the rate that the engine keeps found by bisection. Half an hour when
+/// All combinations, with the rate that the engine keeps found by bisection. Ten minutes when
 /// optimized: `cargo test --release -p plimsoll-simulator --test it slo_capacity -- --ignored
 /// --nocapture`.
 #[test]
-#[ignore = "takes half an hour"]
+#[ignore = "takes long unless it is optimized"]
 fn the_model_is_near_the_engine_everywhere() {
     let mut ratios = Vec::new();
     for case in grid() {
-        let (promised, kept) = (case.promised(), case.kept());
+        let Some(promised) = case.promised() else {
+            println!("{case}: out of reach");
+            continue;
+        };
+        let kept = case.kept();
         let ratio = promised / kept;
         println!("{case}: promised {promised:.3}/s, kept {kept:.3}/s, ratio {ratio:.2}");
         ratios.push(ratio);
@@ -142,8 +146,8 @@ fn grid() -> Vec<Case> {
 }
 
 impl Case {
-    /// The rate that the model promises.
-    fn promised(&self) -> f64 {
+    /// The rate that the model promises; `None` when it says that the targets are out of reach.
+    fn promised(&self) -> Option<f64> {
         let Linear { base, per_prefill_token, per_decode_sequence, per_context_token } =
             self.plant();
         let args = self.args();
@@ -169,7 +173,8 @@ impl Case {
             prefix_hits: Fraction::new(if self.shared_prefix { 0.5 } else { 0.0 }),
             burstiness: Variation::new(1.0),
         };
-        replica.capacity(&mix, self.slo(), PERCENTILE).unwrap().rate.value()
+        let capacity = replica.capacity(&mix, self.slo(), PERCENTILE).unwrap();
+        capacity.reachable.is_none().then(|| capacity.rate.value())
     }
 
     /// The rate up to which the engine keeps the targets, to half a percent.

@@ -127,19 +127,18 @@ impl Replica {
         let allowed = 1.0 - share.value();
         let stable = terms.stable_rate();
         let idle = Steady::at(&terms, stable * 1e-9)?;
-        let targets = within_reach(&idle, slo, allowed);
-        let reachable = (targets != slo).then_some(targets);
-        let met = |rate: f64| {
+        let mut targets = within_reach(&idle, slo, allowed);
+        let met = |targets: Slo, rate: f64| {
             Steady::at(&terms, rate)
                 .is_some_and(|state| Misses::of(&state, targets, allowed).total() <= allowed)
         };
 
         let least = LEAST_SHARE * stable;
         let (mut low, mut high) = (least, stable);
-        if met(least) {
+        if met(targets, least) {
             while high - low > TOLERANCE * high {
                 let middle = f64::midpoint(low, high);
-                if met(middle) {
+                if met(targets, middle) {
                     low = middle;
                 } else {
                     high = middle;
@@ -150,6 +149,10 @@ impl Replica {
         }
         let limit = Steady::at(&terms, high)
             .map_or(Limit::Throughput, |state| Misses::of(&state, targets, allowed).limit());
+        if high <= least {
+            targets = within_reach(&Steady::at(&terms, least)?, targets, allowed);
+        }
+        let reachable = (targets != slo).then_some(targets);
         Some(Capacity { rate: RequestRate::checked(low)?, limit, reachable })
     }
 
