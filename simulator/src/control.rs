@@ -156,6 +156,7 @@ impl Scraper {
         Demand {
             arrival_rate: rate.map_or(Signal::Missing, |rate| Signal::seen(rate, last.at)),
             gateway_queue: Signal::seen(last.gateway_queue, last.at),
+            ..Demand::default()
         }
     }
 

@@ -18,6 +18,7 @@
 mod format;
 mod labels;
 pub mod stats;
+pub mod groups;
 pub mod summary;
 pub mod parquet;
 pub mod decisions;

@@ -137,6 +137,14 @@ pub(super) struct Load {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig(pub(super) EngineArgs);
 
+impl EngineConfig {
+    /// Prompt and output tokens of one request at most.
+    #[must_use]
+    pub const fn max_model_len(&self) -> u32 {
+        self.0.max_model_len
+    }
+}
+
 impl TryFrom<EngineArgs> for EngineConfig {
     type Error = EngineConfigError;
 

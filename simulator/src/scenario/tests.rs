@@ -1,6 +1,7 @@
 //! What a scenario comes to, and what is wrong with one.
 
 mod estimates;
+mod traffic;
 
 use std::fs;
 

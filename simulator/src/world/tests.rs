@@ -1,5 +1,7 @@
 //! Small worlds, in which every second can be worked out by hand.
 
+mod clients;
+
 use optimizer::Policy;
 use optimizer::observation::Bounds;
 use optimizer::slo::Slo;
@@ -10,7 +12,7 @@ use crate::engine::step_time::{Linear, Plant};
 use crate::engine::{Content, EngineArgs, EngineConfig, Segment, TextId};
 use crate::records::{RequestRecord, Tally};
 use crate::setup::{ControlSetup, ModelSetup, VariantSetup};
-use crate::workload::Workload;
+use crate::workload::{Arrival, Workload};
 use crate::workload::trace::{Speed, Trace};
 
 /// A step takes one second, whatever is in it.
