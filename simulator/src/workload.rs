@@ -32,9 +32,7 @@ use std::sync::Arc;
 
 use optimizer::units::{RequestRate, Timestamp, Tokens};
 
-pub use arrivals::{
-    ArrivalProcess, ArrivalTimes, RateFactor, RateProfile, RateState, RateStep,
-};
+pub use arrivals::{ArrivalProcess, ArrivalTimes, RateFactor, RateProfile, RateState, RateStep};
 pub use client::{Client, Origin, Pace, Pattern, ServiceClass};
 pub use length::{
     JointLengths, Length, LengthCell, Lengths, ParsePercentileError, Percentile, QuantileTable,
@@ -94,8 +92,7 @@ impl Workload {
         name: &str,
     ) -> Self {
         let pace = Pace::Open { process: process.clone(), profile: RateProfile::default() };
-        let pattern =
-            Pattern { pace, lengths: lengths.into(), shared: Vec::new(), session: None };
+        let pattern = Pattern { pace, lengths: lengths.into(), shared: Vec::new(), session: None };
         let mut workload = Self::default();
         workload.add_generated(Client::default(), &pattern, until, streams, name);
         workload
@@ -144,8 +141,14 @@ impl Workload {
         };
         let sessions = |source| {
             let shape = pattern.session.clone().unwrap_or(SessionShape::SINGLE);
-            let sessions =
-                Sessions::new(shape, lengths.clone(), (shared.clone(), names), source, until, (streams, name));
+            let sessions = Sessions::new(
+                shape,
+                lengths.clone(),
+                (shared.clone(), names),
+                source,
+                until,
+                (streams, name),
+            );
             Source::Sessions(Box::new(sessions))
         };
         let source = match (&pattern.pace, &pattern.session) {

@@ -204,7 +204,13 @@ impl World {
     }
 
     /// Tells the client that a request has ended without an answer.
-    fn refuse(&mut self, now: Timestamp, id: RequestId, outcome: Outcome, agenda: &mut Agenda<Event>) {
+    fn refuse(
+        &mut self,
+        now: Timestamp,
+        id: RequestId,
+        outcome: Outcome,
+        agenda: &mut Agenda<Event>,
+    ) {
         let record = self.recorder.request_mut(id);
         let (model, origin) = (record.model, record.origin);
         self.recorder.end(id, outcome, now);
@@ -224,7 +230,8 @@ impl World {
         self.advance(now, idx, agenda);
         let server = self.fleet.replica_mut(idx);
         let record = self.recorder.request_mut(id);
-        let client = &self.setup.models[record.model].workload.clients()[record.origin.client as usize];
+        let client =
+            &self.setup.models[record.model].workload.clients()[record.origin.client as usize];
         let request = Request {
             priority: client.class.priority,
             ..Request::new(id, record.prompt_tokens, record.output_tokens).with_content(content)

@@ -6,7 +6,8 @@ use optimizer::slo::Slo;
 use optimizer::units::{Fraction, Gpus, HourlyCost, Replicas, Seconds, Timestamp};
 
 use crate::records::{
-    ClientRecord, ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, Tally, VariantRecord,
+    ClientRecord, ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, Tally,
+    VariantRecord,
 };
 use crate::workload::{Client, Origin, ServiceClass};
 

@@ -176,13 +176,16 @@ impl Kind {
 fn groups(recording: &Recording, summary: &Summary, kind: Kind, style: Style) -> Option<Table> {
     let names = model_names(recording);
     let single = names.len() == 1;
-    let mut head = vec!["model", kind.name, "requests", "TTFT p50", "p99", "TPOT p50", "p99", "within SLO"];
+    let mut head =
+        vec!["model", kind.name, "requests", "TTFT p50", "p99", "TPOT p50", "p99", "within SLO"];
     if single {
         head.remove(0);
     }
     let mut table = style.table(&head, if single { 1 } else { 2 });
     for (record, model) in recording.models.iter().zip(&names) {
-        let Some(groups) = summary.models.get(&model_key(record)).map(kind.groups) else { continue };
+        let Some(groups) = summary.models.get(&model_key(record)).map(kind.groups) else {
+            continue;
+        };
         for (idx, (name, group)) in groups.iter().enumerate() {
             let mut row: Vec<Cell> = Vec::new();
             row.extend((!single).then(|| Cell::new(if idx == 0 { model } else { "" })));
@@ -190,7 +193,9 @@ fn groups(recording: &Recording, summary: &Summary, kind: Kind, style: Style) ->
             let targets = [group.slo.map(|slo| slo.ttft_s), group.slo.map(|slo| slo.tpot_s)];
             for (stats, target) in [group.ttft_s, group.tpot_s].into_iter().zip(targets) {
                 for value in [stats.map(|stats| stats.p50), stats.map(|stats| stats.p99)] {
-                    row.push(value.map_or(Cell::new("–"), |value| latency_cell(value, target, style)));
+                    row.push(
+                        value.map_or(Cell::new("–"), |value| latency_cell(value, target, style)),
+                    );
                 }
             }
             row.push(Cell::new(group.slo_attainment.map(format::percent).unwrap_or_default()));

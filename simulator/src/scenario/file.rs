@@ -15,7 +15,9 @@ use crate::catalog::{KvCacheDtype, Precision};
 use crate::engine::SchedulingPolicy;
 use crate::engine::step_time::{Hinge, Linear};
 
-pub(super) use traffic::{ClassFile, ClientFile, GeneratedFile, PresetName, TraceFile, TrafficFile};
+pub(super) use traffic::{
+    ClassFile, ClientFile, GeneratedFile, PresetName, TraceFile, TrafficFile,
+};
 
 /// A run of the simulator: which models are served how, by whom they are used, and how the
 /// controller watches and scales them.

@@ -141,7 +141,9 @@ impl ArrivalProcess {
             | Self::Constant { rate }
             | Self::ModulatedGamma { rate, .. } => *rate = mean,
             Self::Mmpp { states } => {
-                states.iter_mut().for_each(|state| state.rate = state.rate * factor);
+                for state in states {
+                    state.rate = state.rate * factor;
+                }
             }
             Self::OnOff { burst_rate, .. } => *burst_rate = *burst_rate * factor,
         }

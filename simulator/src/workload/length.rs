@@ -283,7 +283,10 @@ mod tests {
                 let drawn = counts[percent * 1000] as f64;
                 let found = length.at(percent as f64 / 100.0).as_f64();
                 let tolerance = 0.03 * drawn + 1.0;
-                assert!((found - drawn).abs() <= tolerance, "{length:?} {percent}: {found} {drawn}");
+                assert!(
+                    (found - drawn).abs() <= tolerance,
+                    "{length:?} {percent}: {found} {drawn}"
+                );
             }
             assert!(length.at(0.0) >= length.least());
         }

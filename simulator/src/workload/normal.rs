@@ -36,7 +36,11 @@ pub(super) fn quantile(share: f64) -> f64 {
     // From the middle, halving alone gets within 1e-15 in as many steps.
     for _ in 0..64 {
         let excess = share_below(z) - share;
-        if excess > 0.0 { high = z } else { low = z }
+        if excess > 0.0 {
+            high = z
+        } else {
+            low = z
+        }
         let next = z - excess / density(z);
         let next = if next >= low && next <= high { next } else { f64::midpoint(low, high) };
         let moved = (next - z).abs();

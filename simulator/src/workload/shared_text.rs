@@ -101,7 +101,9 @@ impl SharedTexts {
         let tokens = match texts.tokens {
             Length::Constant(tokens) => tokens,
             // A text of its own stream has its length without anybody remembering it.
-            ref drawn => drawn.sample(&mut self.streams.stream(&format!("{}/{kind}/{idx}", self.name))),
+            ref drawn => {
+                drawn.sample(&mut self.streams.stream(&format!("{}/{kind}/{idx}", self.name)))
+            }
         };
         Segment { text: self.names.shared(kind, idx), tokens: tokens_u32(tokens) }
     }
@@ -189,8 +191,8 @@ mod tests {
         // The sum of 1/k up to 50 is 4.4992.
         let uses: Vec<_> = seen.values().map(|&(_, uses)| f64::from(uses)).collect();
         for rank in [1, 2, 5] {
-            let expected = 50_000.0 / 4.4992 / f64::from(rank);
-            let found = uses[rank as usize - 1];
+            let expected = 50_000.0 / 4.4992 / rank as f64;
+            let found = uses[rank - 1];
             assert!((found - expected).abs() < 0.06 * expected, "{rank}: {found} {expected}");
         }
     }

@@ -73,7 +73,8 @@ impl ThinkTime {
                 (median * (sigma * deviation).exp()).min(max)
             }
             Self::Mixture(ref parts) => {
-                let mut mark = chance.random::<f64>() * parts.iter().map(|part| part.weight).sum::<f64>();
+                let mut mark =
+                    chance.random::<f64>() * parts.iter().map(|part| part.weight).sum::<f64>();
                 let part = parts.iter().find(|part| {
                     mark -= part.weight;
                     mark < 0.0

@@ -10,8 +10,8 @@ use crate::control::GatewayState;
 use crate::engine::{ModelServer, Observer, RequestId, Ticks, TokenGaps};
 use crate::fleet::Fleet;
 use crate::records::{
-    ClientRecord, EXACT_BY_DEFAULT, ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, Tally,
-    VariantRecord, latency_histogram,
+    ClientRecord, EXACT_BY_DEFAULT, ModelRecord, Outcome, Recording, RequestRecord, Sample,
+    ScalingRecord, Tally, VariantRecord, latency_histogram,
 };
 use crate::setup::Setup;
 use crate::workload::{Arrival, Client, Origin};
@@ -34,7 +34,8 @@ impl Recorder {
         let exact = if setup.exact_percentiles { usize::MAX } else { EXACT_BY_DEFAULT };
         let models = setup.models.iter().map(|model| {
             let (clients, tally) = (model.workload.clients(), Tally::with_exact(exact));
-            let client = |client: &Client| ClientRecord { client: client.clone(), tally: tally.clone() };
+            let client =
+                |client: &Client| ClientRecord { client: client.clone(), tally: tally.clone() };
             // The only client of the ordinary class is the model again.
             let told_apart = clients.len() > 1 || clients.iter().any(|one| one.class.slo.is_some());
             ModelRecord {

@@ -12,8 +12,8 @@ use crate::engine::step_time::{Linear, Plant};
 use crate::engine::{Content, EngineArgs, EngineConfig, Segment, TextId};
 use crate::records::{RequestRecord, Tally};
 use crate::setup::{ControlSetup, ModelSetup, VariantSetup};
-use crate::workload::{Arrival, Workload};
 use crate::workload::trace::{Speed, Trace};
+use crate::workload::{Arrival, Workload};
 
 /// A step takes one second, whatever is in it.
 const PLANT: Plant = Plant::Linear(Linear {

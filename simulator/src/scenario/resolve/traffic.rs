@@ -7,11 +7,13 @@ use optimizer::units::{Seconds, Timestamp, Tokens};
 
 use super::Resolver;
 use crate::document::FieldPath;
-use crate::scenario::file::{ClassFile, ClientFile, GeneratedFile, ModelFile, TraceFile, TrafficFile};
+use crate::scenario::file::{
+    ClassFile, ClientFile, GeneratedFile, ModelFile, TraceFile, TrafficFile,
+};
 use crate::workload::trace::{Trace, TraceError, TraceFault};
 use crate::workload::{
-    ArrivalProcess, Client, JointLengths, Lengths, Pace, Pattern, ServiceClass, SharedText, Workload,
-    WorkloadProblem,
+    ArrivalProcess, Client, JointLengths, Length, Lengths, Pace, Pattern, ServiceClass, SharedText,
+    Workload, WorkloadProblem,
 };
 
 /// The requests of a model.
@@ -190,7 +192,9 @@ impl Resolver<'_> {
                 process.validate(&at.key("arrivals").to_string(), &mut problems);
                 profile.validate(&at.key("profile").to_string(), &mut problems);
             }
-            Some(Pace::Closed(users)) => users.validate(&at.key("users").to_string(), &mut problems),
+            Some(Pace::Closed(users)) => {
+                users.validate(&at.key("users").to_string(), &mut problems)
+            }
             None => {}
         }
         if let Some(lengths) = &lengths {
@@ -222,7 +226,7 @@ impl Resolver<'_> {
         let (pace, lengths, duration) = (pace?, lengths?, self.duration?);
         let before = shared.iter().map(SharedText::least).sum::<Tokens>();
         let first = completed.session.as_ref().and_then(|session| session.first_prompt.as_ref());
-        let prompt = first.map_or_else(|| lengths.shortest_prompt(), |first| first.least());
+        let prompt = first.map_or_else(|| lengths.shortest_prompt(), Length::least);
         traffic.last_arrival = traffic.last_arrival.max(duration);
         traffic.shortest_prompts.push(ShortestPrompt {
             tokens: before + prompt,
@@ -269,7 +273,8 @@ impl Resolver<'_> {
     }
 
     fn note_zero_rate(&mut self, at: &FieldPath, file: &GeneratedFile, field: &str) {
-        let field = if file.arrivals.is_some() { format!("arrivals.{field}") } else { "rate".to_owned() };
+        let field =
+            if file.arrivals.is_some() { format!("arrivals.{field}") } else { "rate".to_owned() };
         let at = format!("{at}.{field}").parse().expect("fields are named as documents do");
         self.note(&at, "expected a rate above zero");
     }

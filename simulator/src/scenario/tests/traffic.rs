@@ -97,7 +97,8 @@ fn one_more_client_leaves_the_others_alone() {
         let own = sent.filter(|(_, origin)| origin.client as usize == client);
         own.map(|(arrival, _)| arrival).collect()
     };
-    let before = "        - {name: other, generated: {preset: code, rate: 1/s}}\n        - name: web";
+    let before =
+        "        - {name: other, generated: {preset: code, rate: 1/s}}\n        - name: web";
     let more = CLIENTS.replace("        - name: web", before);
     assert_eq!(of("web", CLIENTS), of("web", &more));
     assert_eq!(of("nightly", CLIENTS), of("nightly", &more));
@@ -158,25 +159,30 @@ fn generated() -> impl Strategy<Value = String> {
         )),
     ];
     let factor = prop_oneof![
-        (number(), number()).prop_map(|(p, r)| format!("diurnal: {{period: {p}s, peakAt: 1s, peakToTrough: {r}}}")),
+        (number(), number())
+            .prop_map(|(p, r)| format!("diurnal: {{period: {p}s, peakAt: 1s, peakToTrough: {r}}}")),
         (number(), number(), number())
             .prop_map(|(s, e, t)| format!("ramp: {{start: {s}s, end: {e}s, to: {t}}}")),
-        (number(), number(), number())
-            .prop_map(|(a, p, d)| format!("flashCrowd: {{at: {a}s, peak: {p}, rise: {d}s, decay: {d}s}}")),
-        (number(), number())
-            .prop_map(|(p, f)| format!("steps: {{period: {p}s, steps: [{{from: 0s, factor: {f}}}]}}")),
+        (number(), number(), number()).prop_map(|(a, p, d)| format!(
+            "flashCrowd: {{at: {a}s, peak: {p}, rise: {d}s, decay: {d}s}}"
+        )),
+        (number(), number()).prop_map(|(p, f)| format!(
+            "steps: {{period: {p}s, steps: [{{from: 0s, factor: {f}}}]}}"
+        )),
     ];
     let length = prop_oneof![
         (0..3000_u32).prop_map(|c| format!("constant: {c}")),
         (0..300_u32, 0..300_u32).prop_map(|(a, b)| format!("uniform: {{min: {a}, max: {b}}}")),
         (0..300_u32, 0..300_u32, 0..300_u32)
             .prop_map(|(m, d, x)| format!("normal: {{mean: {m}, deviation: {d}, max: {x}}}")),
-        (0..300_u32, 0..300_u32).prop_map(|(a, b)| format!("quantiles: {{min: {a}, p50: {b}, max: 300}}")),
+        (0..300_u32, 0..300_u32)
+            .prop_map(|(a, b)| format!("quantiles: {{min: {a}, p50: {b}, max: 300}}")),
     ];
     let zipf = (0..5_u32, 0..4_u32, number())
         .prop_map(|(n, k, z)| format!("texts: {n}, perPrompt: {k}, zipf: {z}"));
-    let session = (0..4_u32, number())
-        .prop_map(|(n, t)| format!("turns: {{constant: {n}}}, think: {{exponential: {{mean: {t}s}}}}"));
+    let session = (0..4_u32, number()).prop_map(|(n, t)| {
+        format!("turns: {{constant: {n}}}, think: {{exponential: {{mean: {t}s}}}}")
+    });
     (process, prop::collection::vec(factor, 0..3), length.clone(), length, number(), zipf, session)
         .prop_map(|(process, factors, prompt, output, correlation, zipf, session)| {
             let factors: Vec<_> = factors.iter().map(|factor| format!("{{{factor}}}")).collect();
@@ -190,6 +196,9 @@ fn generated() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    // Each case reads the catalog.
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
     /// Traffic is refused with its problems, or it runs; it never panics or stands still.
     #[test]
     fn traffic_is_refused_or_runs(traffic in generated()) {

@@ -112,7 +112,11 @@ impl RateProfile {
         let mut time = if start < end { start } else { from + (end - from) * (wanted / whole) };
         for _ in 0..MOST_ITERATIONS {
             let excess = self.integral(from, time) - wanted;
-            if excess > 0.0 { high = time } else { low = time }
+            if excess > 0.0 {
+                high = time
+            } else {
+                low = time
+            }
             let next = time - excess / self.at(time);
             let next = if next >= low && next <= high { next } else { f64::midpoint(low, high) };
             let moved = (next - time).abs();
@@ -165,7 +169,8 @@ mod tests {
     #[test]
     fn a_ramp_is_inverted_exactly() {
         let (start, end) = (Seconds::ZERO, Seconds::new(10.0));
-        let mut clock = clock(&[2.0], vec![RateFactor::Ramp { start, end, from: 1.0, to: 3.0 }], 10.0);
+        let mut clock =
+            clock(&[2.0], vec![RateFactor::Ramp { start, end, from: 1.0, to: 3.0 }], 10.0);
         let mut expected = 0.0;
         while let Some(time) = clock.advance(0.7) {
             expected += 0.7;
@@ -202,7 +207,17 @@ mod tests {
         let profile = RateProfile(factors.clone());
         let mut clock = clock(&[3.0, 1.0, 2.0, 4.0], factors, 200.0);
         let (mut reached, mut integral) = (0.0, 0.0);
-        let base = |time: f64| if time < 50.0 { 3.0 } else if time < 100.0 { 1.0 } else if time < 150.0 { 2.0 } else { 4.0 };
+        let base = |time: f64| {
+            if time < 50.0 {
+                3.0
+            } else if time < 100.0 {
+                1.0
+            } else if time < 150.0 {
+                2.0
+            } else {
+                4.0
+            }
+        };
         let step = 1e-4;
         while let Some(time) = clock.advance(20.0) {
             while reached + step < time {

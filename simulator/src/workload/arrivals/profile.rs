@@ -131,9 +131,7 @@ impl RateFactor {
             Self::FlashCrowd { at, peak, rise, plateau, decay } => {
                 let since = time - at.value();
                 let late = since - (rise + plateau).value();
-                let excess = if since <= 0.0 {
-                    0.0
-                } else if late > DECAY_TIMES * decay.value() {
+                let excess = if since <= 0.0 || late > DECAY_TIMES * decay.value() {
                     0.0
                 } else if late > 0.0 {
                     (-late / decay.value()).exp()
@@ -155,9 +153,8 @@ impl RateFactor {
     /// The time, later than `time`, up to which the factor is smooth; infinite when it is for good.
     fn smooth_until(&self, time: f64) -> f64 {
         let after = |border: &f64| *border > time;
-        let first = |borders: &[f64]| {
-            borders.iter().copied().filter(after).fold(f64::INFINITY, f64::min)
-        };
+        let first =
+            |borders: &[f64]| borders.iter().copied().filter(after).fold(f64::INFINITY, f64::min);
         match *self {
             Self::Diurnal { period, .. } => {
                 let quarter = 0.25 * period.value();
@@ -296,7 +293,10 @@ mod tests {
         check(crowd, &values);
         let steps = r#"{"steps": {"period": "1m", "steps":
             [{"from": "0s", "factor": 1}, {"from": "20s", "factor": 0}]}}"#;
-        check(steps, &[(0.0, 1.0), (19.9, 1.0), (20.0, 0.0), (59.0, 0.0), (60.0, 1.0), (85.0, 0.0)]);
+        check(
+            steps,
+            &[(0.0, 1.0), (19.9, 1.0), (20.0, 0.0), (59.0, 0.0), (60.0, 1.0), (85.0, 0.0)],
+        );
     }
 
     #[test]
@@ -310,7 +310,10 @@ mod tests {
             borders.push((time, profile.curves(time)));
             time = profile.smooth_until(time);
         }
-        assert_eq!(borders, [(0.0, false), (10.0, true), (15.0, true), (20.0, false), (30.0, false)]);
+        assert_eq!(
+            borders,
+            [(0.0, false), (10.0, true), (15.0, true), (20.0, false), (30.0, false)]
+        );
     }
 
     #[test]

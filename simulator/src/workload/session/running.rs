@@ -104,9 +104,9 @@ impl Sessions {
         };
         if let Source::Closed(Users { count, ramp_up, .. }) = sessions.source {
             for user in 0..count {
-                let share = f64::from(user) / f64::from(count);
+                let begin = ramp_up * (f64::from(user) / f64::from(count));
                 let chance = Chance::new(streams, &format!("{name}/user/{user}"));
-                sessions.begin_later(chance, Timestamp::ZERO + ramp_up * share);
+                sessions.begin_later(chance, Timestamp::ZERO + begin);
             }
         }
         sessions
@@ -126,7 +126,8 @@ impl Sessions {
     /// Sends the next turn, and names its session.
     pub(in crate::workload) fn pop(&mut self) -> Option<(Arrival, u64)> {
         let start = self.next_start();
-        let waits = self.waiting.first().is_some_and(|&(at, _)| start.is_none_or(|start| at <= start));
+        let waits =
+            self.waiting.first().is_some_and(|&(at, _)| start.is_none_or(|start| at <= start));
         let (at, number) = if waits { self.waiting.pop_first()? } else { self.start()? };
         Some((self.send(at, number)?, number))
     }

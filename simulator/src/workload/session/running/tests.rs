@@ -2,8 +2,8 @@
 
 use super::super::Turns;
 use super::*;
-use crate::workload::{Client, Length, Lengths, Pace, Pattern, RateProfile, SharedText, ThinkTime};
 use crate::workload::{ArrivalProcess, Workload};
+use crate::workload::{Client, Length, Lengths, Pace, Pattern, RateProfile, SharedText, ThinkTime};
 use optimizer::units::RequestRate;
 
 fn tokens(count: u64) -> Length {
@@ -138,11 +138,8 @@ fn users_wait_for_their_answers() {
 #[test]
 fn users_who_are_refused_come_back_later() {
     let mut pattern = pattern(closed(2));
-    pattern.pace = Pace::Closed(Users {
-        count: 2,
-        pause: ThinkTime::default(),
-        ramp_up: Seconds::ZERO,
-    });
+    pattern.pace =
+        Pace::Closed(Users { count: 2, pause: ThinkTime::default(), ramp_up: Seconds::ZERO });
     let sent = run(workload(&pattern, 100.0), |_| true);
     assert_eq!(sent.len(), 200);
 }
