@@ -110,6 +110,10 @@ pub struct RateState {
     pub mean_duration: Seconds,
 }
 
+/// How long a state of the rate lasts at least. A million changes in each gap between requests would
+/// take the clock long, and nobody would see them.
+const LEAST_STATE: Seconds = Seconds::from_millis(1.0);
+
 impl ArrivalProcess {
     /// The mean rate, over a time that is long.
     #[must_use]
@@ -168,7 +172,7 @@ impl ArrivalProcess {
     /// this process in its file.
     pub fn validate(&self, path: &str, problems: &mut Vec<WorkloadProblem>) {
         const NUMBER: &str = "a number above zero";
-        const DURATION: &str = "a duration above zero";
+        const STATE: &str = "at least 1ms";
         let positive = |number: f64| number > 0.0 && number.is_finite();
         let mut check = |holds, field: &str, expected| {
             WorkloadProblem::unless(holds, problems, || format!("{path}.{field}"), expected);
@@ -191,18 +195,22 @@ impl ArrivalProcess {
                     "modulatedGamma.cv",
                     "a number that is not negative",
                 );
-                check(!correlation_time.is_zero(), "modulatedGamma.correlationTime", DURATION);
+                check(
+                    !correlation_time.is_zero(),
+                    "modulatedGamma.correlationTime",
+                    "a duration above zero",
+                );
             }
             Self::Mmpp { states } => {
                 check(states.len() >= 2, "mmpp.states", "two states or more");
                 for (idx, state) in states.iter().enumerate() {
                     let field = format!("mmpp.states[{idx}].meanDuration");
-                    check(!state.mean_duration.is_zero(), &field, DURATION);
+                    check(state.mean_duration >= LEAST_STATE, &field, STATE);
                 }
             }
             Self::OnOff { on, off, .. } => {
-                check(!on.is_zero(), "onOff.on", DURATION);
-                check(!off.is_zero(), "onOff.off", DURATION);
+                check(*on >= LEAST_STATE, "onOff.on", STATE);
+                check(*off >= LEAST_STATE, "onOff.off", STATE);
             }
         }
     }

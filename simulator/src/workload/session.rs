@@ -135,7 +135,7 @@ fn at_least_one(turns: f64) -> u32 {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Users {
     /// How many there are.
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub count: u32,
     /// From the end of a session, or of a request that is none, to the next. Default: no time.
     #[serde(default)]
@@ -149,8 +149,10 @@ impl Users {
     /// Checks what the types cannot, and adds every problem to `problems`; `path` is the place of
     /// these users in their file.
     pub fn validate(&self, path: &str, problems: &mut Vec<WorkloadProblem>) {
-        let at_least_one = self.count >= 1;
-        WorkloadProblem::unless(at_least_one, problems, || format!("{path}.count"), "at least 1");
+        // Every one of them is remembered all the time.
+        let bearable = (1..=1_000_000).contains(&self.count);
+        let expected = "a number from 1 to 1000000";
+        WorkloadProblem::unless(bearable, problems, || format!("{path}.count"), expected);
         self.pause.validate(&format!("{path}.pause"), problems);
     }
 }
@@ -193,7 +195,7 @@ mod tests {
         session.turns.lognormal.p90: expected a number that is not below median
         session.think.uniform.max: expected a duration that is not below min
         session.firstPrompt.constant: expected at least 1 token
-        users.count: expected at least 1
+        users.count: expected a number from 1 to 1000000
         ");
     }
 }

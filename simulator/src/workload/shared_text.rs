@@ -21,7 +21,7 @@ pub struct SharedText {
     pub texts: u32,
     /// How many of them, all different, a prompt begins with. Default: 1.
     #[serde(default = "one")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 1000))]
     pub per_prompt: u32,
     /// How much more often some are used than others: the text of rank k is used in proportion to
     /// 1/kᶻⁱᵖᶠ. Default: 0, which is each as often as any other.
@@ -44,9 +44,9 @@ impl SharedText {
         };
         check(self.texts >= 1, "texts", "at least 1");
         check(
-            (1..=self.texts).contains(&self.per_prompt),
+            (1..=self.texts.min(1000)).contains(&self.per_prompt),
             "perPrompt",
-            "at least 1, and no more than there are texts",
+            "a number from 1 to 1000 that is not above texts",
         );
         check(self.zipf >= 0.0 && self.zipf.is_finite(), "zipf", "a number that is not negative");
     }
@@ -215,7 +215,7 @@ mod tests {
         insta::assert_snapshot!(found.join("\n"), @r"
         shared[0].tokens.constant: expected at least 1 token
         shared[0].texts: expected at least 1
-        shared[0].perPrompt: expected at least 1, and no more than there are texts
+        shared[0].perPrompt: expected a number from 1 to 1000 that is not above texts
         shared[0].zipf: expected a number that is not negative
         ");
     }

@@ -113,9 +113,8 @@ impl RateProfile {
 /// Beyond so many decay times the rest of a flash crowd is below the last place of the rate.
 const DECAY_TIMES: f64 = 40.0;
 
-/// The shortest time in which a factor may change: a thousandth of a second, in which no traffic
-/// is worth telling apart.
-const LEAST: Seconds = Seconds::from_millis(1.0);
+/// The shortest time in which a factor may change. Within a second, chance hides any change.
+const LEAST: Seconds = Seconds::new(1.0);
 
 impl RateFactor {
     fn at(&self, time: f64) -> f64 {
@@ -210,7 +209,7 @@ impl RateFactor {
         };
         match *self {
             Self::Diurnal { period, peak_to_trough, .. } => {
-                check(period >= LEAST, "diurnal.period", "at least 1ms");
+                check(period >= LEAST, "diurnal.period", "at least 1s");
                 check(above_one(peak_to_trough), "diurnal.peakToTrough", "a number of at least 1");
             }
             Self::Ramp { start, end, from, to } => {
@@ -220,8 +219,8 @@ impl RateFactor {
             }
             Self::FlashCrowd { peak, rise, decay, .. } => {
                 check(above_one(peak), "flashCrowd.peak", "a number of at least 1");
-                check(rise >= LEAST, "flashCrowd.rise", "at least 1ms");
-                check(decay >= LEAST, "flashCrowd.decay", "at least 1ms");
+                check(rise >= LEAST, "flashCrowd.rise", "at least 1s");
+                check(decay >= LEAST, "flashCrowd.decay", "at least 1s");
             }
             Self::Steps { period, ref steps } => {
                 check(!steps.is_empty(), "steps.steps", "at least one step");
@@ -238,7 +237,7 @@ impl RateFactor {
                     check(
                         period >= LEAST && period > last.from,
                         "steps.period",
-                        "at least 1ms, and more than the time of the last step",
+                        "at least 1s, and more than the time of the last step",
                     );
                 }
             }

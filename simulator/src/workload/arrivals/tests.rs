@@ -134,15 +134,12 @@ fn every_problem_of_a_process_is_found() {
         ArrivalProcess::Mmpp { states: vec![state(1.0, 0.0)] },
         &[
             "arrivals.mmpp.states: expected two states or more",
-            "arrivals.mmpp.states[0].meanDuration: expected a duration above zero",
+            "arrivals.mmpp.states[0].meanDuration: expected at least 1ms",
         ],
     );
     check(
         ArrivalProcess::OnOff { burst_rate: RATE, on: Seconds::ZERO, off: Seconds::ZERO },
-        &[
-            "arrivals.onOff.on: expected a duration above zero",
-            "arrivals.onOff.off: expected a duration above zero",
-        ],
+        &["arrivals.onOff.on: expected at least 1ms", "arrivals.onOff.off: expected at least 1ms"],
     );
 }
 
