@@ -92,7 +92,13 @@ impl Workload {
         name: &str,
     ) -> Self {
         let pace = Pace::Open { process: process.clone(), profile: RateProfile::default() };
-        let pattern = Pattern { pace, lengths: lengths.into(), shared: Vec::new(), session: None };
+        let pattern = Pattern {
+            pace,
+            lengths: lengths.into(),
+            shared: Vec::new(),
+            session: None,
+            fit_context: false,
+        };
         let mut workload = Self::default();
         workload.add_generated(Client::default(), &pattern, until, streams, name);
         workload
@@ -163,6 +169,7 @@ impl Workload {
                 chance: LengthChance::new(streams, name),
                 shared_chance: streams.stream(&format!("{name}/shared")),
                 shared,
+                fits: pattern.fit_context,
                 context: u32::MAX,
             })),
         };
@@ -189,12 +196,14 @@ impl Workload {
         &self.clients
     }
 
-    /// Prompt and output of what is generated from now on have no more tokens together; longer
-    /// ones are cut, the output last, and sessions end before. Recorded requests stay as they are.
+    /// Prompt and output of what is generated from now on have no more tokens together: those of
+    /// clients that [fit the context](Pattern::fit_context) are cut, the output last, and sessions
+    /// end before. Other requests stay as they are, and servers refuse what does not fit.
     pub fn limit_context(&mut self, context: Tokens) {
         for source in &mut self.sources {
             match source {
-                Source::Single(single) => single.context = tokens_u32(context),
+                Source::Single(single) if single.fits => single.context = tokens_u32(context),
+                Source::Single(_) => {}
                 Source::Sessions(sessions) => sessions.limit_context(context),
                 Source::Replayed { .. } => {}
             }
@@ -281,6 +290,8 @@ struct Single {
     chance: LengthChance,
     shared: SharedTexts,
     shared_chance: Stream,
+    /// Whether requests keep to the context.
+    fits: bool,
     context: u32,
 }
 
@@ -361,6 +372,7 @@ mod tests {
             lengths: Lengths { prompt: HUNDRED, output: HUNDRED }.into(),
             shared: Vec::new(),
             session: None,
+            fit_context: true,
         }
     }
 

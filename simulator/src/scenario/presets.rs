@@ -50,6 +50,8 @@ impl GeneratedFile {
             mixture,
             shared: given.shared.or(preset.shared),
             session: given.session.or(preset.session),
+            // The recorded models had other contexts.
+            fit_context: given.fit_context.or(Some(true)),
         }
     }
 }
@@ -75,7 +77,8 @@ mod tests {
             None => lengths.into(),
         };
         let pace = Pace::Open { process: arrivals.unwrap(), profile: RateProfile::default() };
-        let pattern = Pattern { pace, lengths, shared: shared.unwrap_or_default(), session };
+        let shared = shared.unwrap_or_default();
+        let pattern = Pattern { pace, lengths, shared, session, fit_context: true };
         let mut workload = Workload::default();
         let until = Timestamp::from_seconds(seconds);
         workload.add_generated(Client::default(), &pattern, until, Streams::new(1), "preset");

@@ -50,6 +50,11 @@ pub struct Pattern {
     pub shared: Vec<SharedText>,
     /// Whether requests come in sessions, and in which.
     pub session: Option<SessionShape>,
+    /// Whether single requests are cut to what [`Workload::limit_context`] says. Sessions always
+    /// keep to it.
+    ///
+    /// [`Workload::limit_context`]: super::Workload::limit_context
+    pub fit_context: bool,
 }
 
 /// What drives a client.

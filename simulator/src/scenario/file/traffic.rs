@@ -101,6 +101,10 @@ pub(in crate::scenario) struct GeneratedFile {
     pub(in crate::scenario) shared: Option<Vec<SharedText>>,
     /// Sessions of several turns. The prompt of a turn is the last one, its answer, and new text.
     pub(in crate::scenario) session: Option<SessionShape>,
+    /// Whether prompt and output are cut to what the context of the model's replicas holds. If not,
+    /// a prompt that does not fit is rejected, and an output is cut by the server. Sessions always
+    /// end before they outgrow the context. Default: true with a preset, otherwise false.
+    pub(in crate::scenario) fit_context: Option<bool>,
 }
 
 /// Kinds of traffic whose numbers were published.

@@ -232,7 +232,13 @@ impl Resolver<'_> {
             tokens: before + prompt,
             at: if file.prompt.is_some() { at.key("prompt") } else { at.clone() },
         });
-        let pattern = Pattern { pace, lengths, shared, session: completed.session };
+        let pattern = Pattern {
+            pace,
+            lengths,
+            shared,
+            session: completed.session,
+            fit_context: completed.fit_context.unwrap_or(false),
+        };
         let until = Timestamp::ZERO + duration;
         traffic.workload.add_generated(client, &pattern, until, self.streams, source);
         Some(())

@@ -64,6 +64,12 @@ fn the_context_bounds_what_is_generated() {
     let workload = load(&text, &engine).unwrap().setup.models.remove(0).workload;
     let longest = workload.map(|arrival| (arrival.prompt + arrival.output).get()).max();
     assert_eq!(longest, Some(3000));
+    let as_drawn = set(&[
+        "models[0].variants[0].engine={maxModelLen: 3000}",
+        "models[0].traffic.generated.fitContext=false",
+    ]);
+    let workload = load(&text, &as_drawn).unwrap().setup.models.remove(0).workload;
+    assert!(workload.map(|arrival| arrival.prompt.get()).max() > Some(10_000));
 }
 
 const CLIENTS: &str = "      clients:

@@ -16,6 +16,7 @@ fn users(count: u32, prompt: u64, output: u64, session: Option<SessionShape>) ->
         lengths: Lengths { prompt: tokens(prompt), output: tokens(output) }.into(),
         shared: Vec::new(),
         session,
+        fit_context: false,
     }
 }
 

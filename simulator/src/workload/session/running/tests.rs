@@ -22,6 +22,7 @@ fn pattern(pace: Pace) -> Pattern {
             first_prompt: Some(tokens(40)),
             history: true,
         }),
+        fit_context: true,
     }
 }
 
