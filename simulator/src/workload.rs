@@ -203,9 +203,8 @@ impl Workload {
         for source in &mut self.sources {
             match source {
                 Source::Single(single) if single.fits => single.context = tokens_u32(context),
-                Source::Single(_) => {}
                 Source::Sessions(sessions) => sessions.limit_context(context),
-                Source::Replayed { .. } => {}
+                Source::Single(_) | Source::Replayed { .. } => {}
             }
         }
     }

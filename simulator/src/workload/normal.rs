@@ -37,9 +37,9 @@ pub(super) fn quantile(share: f64) -> f64 {
     for _ in 0..64 {
         let excess = share_below(z) - share;
         if excess > 0.0 {
-            high = z
+            high = z;
         } else {
-            low = z
+            low = z;
         }
         let next = z - excess / density(z);
         let next = if next >= low && next <= high { next } else { f64::midpoint(low, high) };

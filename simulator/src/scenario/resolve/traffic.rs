@@ -193,7 +193,7 @@ impl Resolver<'_> {
                 profile.validate(&at.key("profile").to_string(), &mut problems);
             }
             Some(Pace::Closed(users)) => {
-                users.validate(&at.key("users").to_string(), &mut problems)
+                users.validate(&at.key("users").to_string(), &mut problems);
             }
             None => {}
         }

@@ -113,9 +113,9 @@ impl RateProfile {
         for _ in 0..MOST_ITERATIONS {
             let excess = self.integral(from, time) - wanted;
             if excess > 0.0 {
-                high = time
+                high = time;
             } else {
-                low = time
+                low = time;
             }
             let next = time - excess / self.at(time);
             let next = if next >= low && next <= high { next } else { f64::midpoint(low, high) };
