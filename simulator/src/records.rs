@@ -14,6 +14,8 @@ use optimizer::id::{AcceleratorId, ModelId, Namespace, VariantId};
 use optimizer::slo::Slo;
 use optimizer::units::{Gpus, HourlyCost, Replicas, Seconds, Timestamp};
 
+use crate::workload::{Client, Origin};
+
 pub use tally::{
     Binned, EXACT_BY_DEFAULT, Known, LATENCY_DIGITS, Latencies, RequestCounts, Tally,
     latency_histogram,
@@ -47,7 +49,11 @@ impl Recording {
     /// Adds a request that has ended, or that the end of the run cuts off.
     pub fn add(&mut self, request: RequestRecord) {
         let model = &mut self.models[request.model];
-        model.tally.add(&request, request.meets(&model.slo));
+        let met = request.meets(&model.slo_of(request.origin));
+        model.tally.add(&request, met);
+        if let Some(client) = model.clients.get_mut(request.origin.client as usize) {
+            client.tally.add(&request, met);
+        }
         if let (Some(variant), Outcome::Completed) = (request.variant, request.outcome) {
             self.variants[variant].served += 1;
         }
@@ -84,6 +90,26 @@ pub struct ModelRecord {
     /// Inter-token latency in nanoseconds: one value for every output token after a request's
     /// first. Three significant digits, so a quantile is within 0.1 %.
     pub itl: Histogram<u64>,
+    /// Its requests.
+    pub tally: Tally,
+    /// Those who send them, if there are several; a request refers to them by position.
+    pub clients: Vec<ClientRecord>,
+}
+
+impl ModelRecord {
+    /// The targets of a request: those of its class, or else of the model.
+    #[must_use]
+    pub fn slo_of(&self, origin: Origin) -> Slo {
+        let client = self.clients.get(origin.client as usize);
+        client.and_then(|record| record.client.class.slo).unwrap_or(self.slo)
+    }
+}
+
+/// One of several clients of a model.
+#[derive(Debug)]
+pub struct ClientRecord {
+    /// Who it is.
+    pub client: Client,
     /// Its requests.
     pub tally: Tally,
 }
@@ -140,6 +166,8 @@ impl Outcome {
 pub struct RequestRecord {
     /// Its model, as a position in [`Recording::models`].
     pub model: usize,
+    /// Its client and its session.
+    pub origin: Origin,
     /// The variant that served it, as a position in [`Recording::variants`].
     pub variant: Option<usize>,
     /// The replica that served it, by the order of creation over the whole run.
@@ -255,6 +283,7 @@ mod tests {
         let at = |seconds: f64| Timestamp::from_seconds(10.0 + seconds);
         RequestRecord {
             model: 0,
+            origin: Origin::default(),
             variant: Some(0),
             replica: Some(0),
             arrival: at(0.0),

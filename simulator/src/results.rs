@@ -19,6 +19,7 @@
 pub(crate) mod format;
 mod labels;
 pub mod stats;
+pub mod groups;
 pub mod summary;
 pub mod parquet;
 pub mod decisions;

@@ -11,6 +11,7 @@
 
 mod file;
 mod overrides;
+mod presets;
 mod resolve;
 
 use std::path::{Path, PathBuf};

@@ -23,7 +23,6 @@ use crate::fleet::{Fleet, ReplicaIdx, State};
 use crate::kernel::{Agenda, EventKey, Pause, Process, run};
 use crate::records::{Outcome, Recording, RequestRecord};
 use crate::setup::Setup;
-use crate::workload::Arrival;
 
 use journal::KeptJournal;
 use recorder::{EngineLog, Recorder};
@@ -117,6 +116,7 @@ struct World {
     journal: Option<KeptJournal>,
     recorder: Recorder,
     in_flight: u64,
+    /// Models of which another request arrives.
     sources: usize,
     deadline: Option<EventKey>,
     end: Option<Timestamp>,
@@ -126,8 +126,8 @@ struct World {
 #[derive(Debug, Default)]
 struct Gateway {
     state: GatewayState,
-    /// The request that arrives next.
-    next: Option<Arrival>,
+    /// When the next request arrives.
+    next: Option<(Timestamp, EventKey)>,
     /// Requests for which no replica was ready.
     queue: VecDeque<(RequestId, Content)>,
 }
@@ -145,7 +145,7 @@ impl Process for World {
             Event::Control => self.control(now, agenda),
             Event::Actuate(desired) => self.actuate(now, &desired, agenda),
             Event::Sample => self.sample(now, agenda),
-            Event::End => self.ends(now),
+            Event::End => self.ends(now, agenda),
         }
     }
 
@@ -166,7 +166,7 @@ impl World {
             journal: None,
             recorder: Recorder::new(&setup),
             in_flight: 0,
-            sources: setup.models.len(),
+            sources: 0,
             deadline: None,
             end: None,
             setup,
@@ -184,22 +184,30 @@ impl World {
 
     // Requests.
 
-    /// Schedules the next arrival of a model, or notes that none will come.
+    /// Sees to it that the next arrival of a model is scheduled, if another one will come.
     fn await_next(&mut self, model: usize, agenda: &mut Agenda<Event>) {
         let limit = self.setup.duration.map(|duration| Timestamp::ZERO + duration);
-        let next = self.setup.models[model].workload.next();
-        let next = next.filter(|arrival| limit.is_none_or(|limit| arrival.at < limit));
-        if let Some(arrival) = &next {
-            agenda.schedule(arrival.at, Event::Arrives { model });
-        } else {
-            self.sources -= 1;
-        }
-        self.gateways[model].next = next;
+        let next = self.setup.models[model].workload.next_at();
+        let next = next.filter(|&at| limit.is_none_or(|limit| at < limit));
+        let next = next.map(|at| at.max(agenda.now()));
+        let scheduled = self.gateways[model].next.take();
+        self.sources -= usize::from(scheduled.is_some());
+        self.sources += usize::from(next.is_some());
+        self.gateways[model].next = match (next, scheduled) {
+            (Some(at), Some((known, key))) if at == known => Some((at, key)),
+            (next, scheduled) => {
+                if let Some((_, key)) = scheduled {
+                    agenda.cancel(key);
+                }
+                next.map(|at| (at, agenda.schedule(at, Event::Arrives { model })))
+            }
+        };
     }
 
     fn arrives(&mut self, now: Timestamp, model: usize, agenda: &mut Agenda<Event>) {
-        let Some(arrival) = self.gateways[model].next.take() else { return };
-        let id = self.recorder.arrival(now, model, &arrival);
+        self.sources -= usize::from(self.gateways[model].next.take().is_some());
+        let Some((arrival, origin)) = self.setup.models[model].workload.pop() else { return };
+        let id = self.recorder.arrival(now, model, &arrival, origin);
         let content = arrival.content;
         let prompt_tokens = self.recorder.request_mut(id).prompt_tokens;
         self.gateways[model].state.arrives(now, prompt_tokens);
@@ -214,6 +222,22 @@ impl World {
         self.check_for_end(now, agenda);
     }
 
+    /// Tells the client that a request has ended without an answer.
+    fn refuse(
+        &mut self,
+        now: Timestamp,
+        id: RequestId,
+        outcome: Outcome,
+        agenda: &mut Agenda<Event>,
+    ) {
+        let record = self.recorder.request_mut(id);
+        let (model, origin) = (record.model, record.origin);
+        self.recorder.end(id, outcome, now);
+        self.in_flight -= 1;
+        self.setup.models[model].workload.ended(origin, now, false);
+        self.await_next(model, agenda);
+    }
+
     fn submit(
         &mut self,
         now: Timestamp,
@@ -222,40 +246,50 @@ impl World {
         idx: ReplicaIdx,
         agenda: &mut Agenda<Event>,
     ) {
-        self.advance(now, idx);
+        self.advance(now, idx, agenda);
         let server = self.fleet.replica_mut(idx);
         let record = self.recorder.request_mut(id);
-        let request =
-            Request::new(id, record.prompt_tokens, record.output_tokens).with_content(content);
+        let client =
+            &self.setup.models[record.model].workload.clients()[record.origin.client as usize];
+        let request = Request {
+            priority: client.class.priority,
+            ..Request::new(id, record.prompt_tokens, record.output_tokens).with_content(content)
+        };
         record.variant = Some(server.variant);
         record.replica = Some(idx.0);
         let mut log = self.recorder.log(self.setup.variants[server.variant].model);
         let refused = server.engine.submit(request, now, &mut log).is_err();
         if refused {
-            self.recorder.end(id, Outcome::Rejected, now);
-            self.in_flight -= 1;
+            self.refuse(now, id, Outcome::Rejected, agenda);
         }
         self.await_replica(idx, agenda);
     }
 
     // Replicas.
 
-    /// Brings a replica to the present.
-    fn advance(&mut self, now: Timestamp, idx: ReplicaIdx) {
+    /// Brings a replica to the present, and tells the clients of what it has answered.
+    fn advance(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
         let replica = self.fleet.replica_mut(idx);
         let model = self.setup.variants[replica.variant].model;
         let mut log = self.recorder.log(model);
         replica.engine.advance(now, &mut log);
-        let EngineLog { outputs, .. } = log;
+        let EngineLog { outputs, answered, .. } = log;
         self.in_flight -= outputs.count();
         self.gateways[model].state.outputs.merge(outputs);
+        if answered.is_empty() {
+            return;
+        }
+        for (origin, at) in answered {
+            self.setup.models[model].workload.ended(origin, at, true);
+        }
+        self.await_next(model, agenda);
     }
 
     /// Brings every replica to the present, for whoever looks at how full its cache is.
-    fn advance_all(&mut self, now: Timestamp) {
+    fn advance_all(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
         for variant in 0..self.setup.variants.len() {
             for place in 0..self.fleet.num_members(variant) {
-                self.advance(now, self.fleet.member(variant, place));
+                self.advance(now, self.fleet.member(variant, place), agenda);
             }
         }
     }
@@ -272,7 +306,7 @@ impl World {
 
     fn serves(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
         self.fleet.replica_mut(idx).event = None;
-        self.advance(now, idx);
+        self.advance(now, idx, agenda);
         let replica = self.fleet.replica(idx);
         if replica.state == State::Draining && replica.engine.is_idle() {
             self.let_go(now, idx, agenda);
@@ -300,7 +334,7 @@ impl World {
 
     fn drain_expires(&mut self, now: Timestamp, idx: ReplicaIdx, agenda: &mut Agenda<Event>) {
         self.fleet.replica_mut(idx).deadline = None;
-        self.advance(now, idx);
+        self.advance(now, idx, agenda);
         self.let_go(now, idx, agenda);
         self.check_for_end(now, agenda);
     }
@@ -313,8 +347,7 @@ impl World {
         }
         for lost in self.fleet.release(idx, now) {
             self.recorder.request_mut(lost.id).generated_tokens = lost.output_tokens;
-            self.recorder.end(lost.id, Outcome::Failed, now);
-            self.in_flight -= 1;
+            self.refuse(now, lost.id, Outcome::Failed, agenda);
         }
         let placed = self.fleet.place(now);
         self.await_starts(now, placed, agenda);
@@ -337,7 +370,7 @@ impl World {
     // Control.
 
     fn scrape(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
-        self.advance_all(now);
+        self.advance_all(now, agenda);
         self.scraper.scrape(now, &self.fleet, self.gateways.iter().map(|gateway| gateway.state));
         agenda.schedule(now + self.setup.control.scrape_interval, Event::Scrape);
     }
@@ -392,7 +425,7 @@ impl World {
     // Records.
 
     fn sample(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
-        self.advance_all(now);
+        self.advance_all(now, agenda);
         let gateways: Vec<_> = self.gateways.iter().map(|gateway| gateway.state).collect();
         self.recorder.sample(now, &self.fleet, &gateways);
         agenda.schedule(now + self.recorder.sample_interval(), Event::Sample);
@@ -401,7 +434,14 @@ impl World {
     /// Once no more requests come, the run ends with the last one in flight, or with the duration
     /// if that is later, or when the patience for stragglers is at its end.
     fn check_for_end(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
-        if self.sources > 0 || self.end.is_some() {
+        if self.end.is_some() {
+            return;
+        }
+        if self.sources > 0 {
+            // A client that waited for an answer may ask again after all.
+            if let Some(key) = self.deadline.take() {
+                agenda.cancel(key);
+            }
             return;
         }
         let least = self.setup.duration.map_or(now, |duration| Timestamp::ZERO + duration);
@@ -417,8 +457,8 @@ impl World {
     }
 
     /// Ends the run, and notes how far those had come that are still in flight.
-    fn ends(&mut self, now: Timestamp) {
-        self.advance_all(now);
+    fn ends(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
+        self.advance_all(now, agenda);
         self.end = Some(now);
         for variant in 0..self.setup.variants.len() {
             for place in 0..self.fleet.num_members(variant) {

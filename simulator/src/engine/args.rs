@@ -143,6 +143,12 @@ impl EngineConfig {
     pub const fn args(&self) -> &EngineArgs {
         &self.0
     }
+
+    /// Prompt and output tokens of one request at most.
+    #[must_use]
+    pub const fn max_model_len(&self) -> u32 {
+        self.0.max_model_len
+    }
 }
 
 impl TryFrom<EngineArgs> for EngineConfig {

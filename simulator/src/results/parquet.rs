@@ -1,6 +1,6 @@
 //! Every request and every sample as columns: `requests.parquet` and `timeseries.parquet`.
 //!
-//! Models and variants are named by their keys, `namespace/model` and `namespace/variant`, as in
+//! Requests of a model with a single client have no client, class and tenant. Models and variants are named by their keys, `namespace/model` and `namespace/variant`, as in
 //! `summary.json`. A value that does not exist is null. The bytes are a function of the recording:
 //! compression, page and row-group size are fixed here, and threads change nothing.
 
@@ -16,7 +16,8 @@ use polars::prelude::{
 };
 
 use super::labels::{model_key, variant_key};
-use crate::records::{Recording, RequestRecord, Sample};
+use crate::records::{ModelRecord, Recording, RequestRecord, Sample};
+use crate::workload::{Client, Origin};
 
 /// Rows of a row group. A million requests make eight groups, which a reader may skip one by one.
 const ROW_GROUP: usize = 1 << 17;
@@ -86,16 +87,36 @@ impl<W: Write> fmt::Debug for RequestsWriter<W> {
     }
 }
 
-/// What rows call models and variants, and the targets of the models.
+/// What rows call models, clients and variants, and the targets of requests.
 struct Names {
-    models: Vec<(String, Slo)>,
+    models: Vec<ModelNames>,
     variants: Vec<String>,
+}
+
+struct ModelNames {
+    key: String,
+    slo: Slo,
+    clients: Vec<Client>,
+}
+
+impl ModelNames {
+    fn client(&self, origin: Origin) -> Option<&Client> {
+        self.clients.get(origin.client as usize)
+    }
+
+    fn slo(&self, origin: Origin) -> Slo {
+        self.client(origin).and_then(|client| client.class.slo).unwrap_or(self.slo)
+    }
 }
 
 impl Names {
     fn of(recording: &Recording) -> Self {
-        let models = model_keys(recording).into_iter();
-        let models = models.zip(recording.models.iter().map(|model| model.slo)).collect();
+        let model = |model: &ModelRecord| ModelNames {
+            key: model_key(model),
+            slo: model.slo,
+            clients: model.clients.iter().map(|record| record.client.clone()).collect(),
+        };
+        let models = recording.models.iter().map(model).collect();
         Self { models, variants: variant_keys(recording) }
     }
 }
@@ -130,12 +151,16 @@ fn requests(Names { models, variants }: &Names, rows: &[RequestRecord]) -> Polar
     let count = |count: fn(&RequestRecord) -> u32| rows.iter().map(count).collect::<Vec<_>>();
     let queue = |row: &RequestRecord| row.scheduled.map(|at| at.since(row.arrival));
     let variant = |row: &RequestRecord| row.variant.map(|idx| variants[idx].as_str());
-    let met = |row: &RequestRecord| row.meets(&models[row.model].1);
+    let met = |row: &RequestRecord| row.meets(&models[row.model].slo(row.origin));
+    let client = |row: &RequestRecord| models[row.model].client(row.origin);
+    let clients = |name: fn(&Client) -> Option<&str>| {
+        rows.iter().map(|row| client(row).and_then(name)).collect::<Vec<_>>()
+    };
     DataFrame::new(
         rows.len(),
         vec![
             column("arrival_s", rows.iter().map(|r| r.arrival.as_seconds()).collect::<Vec<_>>()),
-            column("model", rows.iter().map(|r| models[r.model].0.as_str()).collect::<Vec<_>>()),
+            column("model", rows.iter().map(|r| models[r.model].key.as_str()).collect::<Vec<_>>()),
             column("variant", rows.iter().map(variant).collect::<Vec<_>>()),
             column("replica", rows.iter().map(|r| r.replica).collect::<Vec<_>>()),
             column("prompt_tokens", count(|r| r.prompt_tokens)),
@@ -149,6 +174,10 @@ fn requests(Names { models, variants }: &Names, rows: &[RequestRecord]) -> Polar
             column("preemptions", count(|r| r.preemptions)),
             column("outcome", rows.iter().map(|r| r.outcome.as_str()).collect::<Vec<_>>()),
             column("slo_met", rows.iter().map(met).collect::<Vec<_>>()),
+            column("client", clients(|client| Some(&client.name))),
+            column("class", clients(|client| Some(&client.class.name))),
+            column("tenant", clients(|client| client.tenant.as_deref())),
+            column("session", rows.iter().map(|r| r.origin.session).collect::<Vec<_>>()),
         ],
     )
 }
@@ -275,6 +304,27 @@ mod tests {
     }
 
     #[test]
+    fn clients_have_their_names_and_their_targets() {
+        let recording = sample::recording_of_clients();
+        let frame = read(streamed(&recording, 300));
+        let text = |name: &str| frame.column(name).unwrap().str().unwrap().clone();
+        let (client, class, tenant) = (text("client"), text("class"), text("tenant"));
+        let session = frame.column("session").unwrap().u64().unwrap();
+        let met = frame.column("slo_met").unwrap().bool().unwrap();
+        for (idx, request) in recording.requests.iter().enumerate() {
+            let expected = [
+                (Some("web"), Some("interactive"), None),
+                (Some("desk"), Some("interactive"), Some("acme")),
+                (Some("nightly"), Some("batch"), Some("acme")),
+            ][request.origin.client as usize];
+            assert_eq!((client.get(idx), class.get(idx), tenant.get(idx)), expected, "{idx}");
+            assert_eq!(session.get(idx), request.origin.session, "{idx}");
+            let slo = recording.models[0].slo_of(request.origin);
+            assert_eq!(met.get(idx), Some(request.meets(&slo)), "{idx}");
+        }
+    }
+
+    #[test]
     fn a_run_without_requests_has_files_with_columns() {
         let recording = sample::empty(Shape::HALF_HOUR);
         let columns = |frame: DataFrame| {
@@ -286,7 +336,8 @@ mod tests {
         assert_eq!(
             columns(frame),
             "arrival_s model variant replica prompt_tokens cached_tokens output_tokens \
-             generated_tokens ttft_s tpot_s e2e_s queue_s preemptions outcome slo_met"
+             generated_tokens ttft_s tpot_s e2e_s queue_s preemptions outcome slo_met client class \
+             tenant session"
         );
         assert_eq!(
             columns(read(bytes(timeseries(&recording).unwrap(), true))),

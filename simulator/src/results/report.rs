@@ -8,11 +8,12 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use optimizer::units::{Fraction, Seconds};
 
 use super::format;
+use super::groups::Groups;
 use super::labels::{model_key, model_names, variant_key, variant_names};
 use super::plot::{Figure, PlotError};
 use super::stats::LatencyStats;
-use super::summary::{Latency, SloTargets, Summary};
-use crate::records::{Recording, ScalingRecord};
+use super::summary::{Latency, ModelSummary, SloTargets, Summary};
+use crate::records::{ModelRecord, Recording, ScalingRecord};
 
 /// More decisions than this are folded away until they are asked for.
 const MOST_UNFOLDED: usize = 50;
@@ -65,6 +66,8 @@ pub fn render(input: &ReportInput<'_>) -> Result<String, PlotError> {
                         figure role="img" aria-label=(name) { (PreEscaped(svg)) }
                     }
                     (latencies(recording, summary))
+                    (groups(recording, summary, "Class", |model| &model.classes))
+                    (groups(recording, summary, "Tenant", |model| &model.tenants))
                     (variants(recording, summary))
                     (decisions(recording))
                     h2 { "Inputs" }
@@ -221,6 +224,58 @@ fn latency_rows(
                 td.number { @if let Some(target) = target { (format::target(Seconds::new(target))) } }
                 @if idx == 0 {
                     td.number rowspan="4" { (attainment.map_or_else(|| "–".to_owned(), format::percent)) }
+                }
+            }
+        }
+    }
+}
+
+/// Nothing, when no model has several groups.
+fn groups(
+    recording: &Recording,
+    summary: &Summary,
+    kind: &str,
+    groups: fn(&ModelSummary) -> &Groups,
+) -> Markup {
+    let names = model_names(recording);
+    let of = |model: &ModelRecord| summary.models.get(&model_key(model)).map(groups);
+    let rows: Vec<_> = recording
+        .models
+        .iter()
+        .zip(&names)
+        .flat_map(|(model, name)| of(model).into_iter().flatten().map(move |group| (name, group)))
+        .collect();
+    if rows.is_empty() {
+        return html! {};
+    }
+    let latency = |value: Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |value| format::latency(Seconds::new(value)))
+    };
+    html! {
+        h2 { (kind) }
+        div.scroll {
+            table {
+                thead {
+                    tr {
+                        th { "Model" } th { (kind) }
+                        @for name in ["requests", "TTFT p50", "TTFT p99", "TPOT p50", "TPOT p99", "within SLO"] {
+                            th.number { (name) }
+                        }
+                    }
+                }
+                tbody {
+                    @for (model, (name, group)) in rows {
+                        tr {
+                            td { (model) }
+                            th { (name) }
+                            td.number { (format::count(group.requests.arrived)) }
+                            td.number { (latency(group.ttft_s.map(|stats| stats.p50))) }
+                            td.number { (latency(group.ttft_s.map(|stats| stats.p99))) }
+                            td.number { (latency(group.tpot_s.map(|stats| stats.p50))) }
+                            td.number { (latency(group.tpot_s.map(|stats| stats.p99))) }
+                            td.number { (group.slo_attainment.map_or_else(|| "–".to_owned(), format::percent)) }
+                        }
+                    }
                 }
             }
         }

@@ -6,8 +6,10 @@ use optimizer::slo::Slo;
 use optimizer::units::{Fraction, Gpus, HourlyCost, Replicas, Seconds, Timestamp};
 
 use crate::records::{
-    ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, Tally, VariantRecord,
+    ClientRecord, ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, Tally,
+    VariantRecord,
 };
+use crate::workload::{Client, Origin, ServiceClass};
 
 /// The size of a made-up run.
 #[derive(Debug, Clone, Copy)]
@@ -51,6 +53,30 @@ pub(super) fn recording(shape: Shape) -> Recording {
     recording
 }
 
+/// A run of one model with three clients: two tenants, two classes, one of which is patient.
+pub(super) fn recording_of_clients() -> Recording {
+    let shape = Shape::HALF_HOUR;
+    let mut recording = empty(shape);
+    let slo = Slo { ttft: Seconds::new(60.0), tpot: Seconds::new(1.0) };
+    let class = |name: &str, slo| ServiceClass { name: name.to_owned(), priority: 0, slo };
+    for (name, class, tenant) in [
+        ("web", class("interactive", None), None),
+        ("desk", class("interactive", None), Some("acme")),
+        ("nightly", class("batch", Some(slo)), Some("acme")),
+    ] {
+        let client = Client { name: name.to_owned(), class, tenant: tenant.map(str::to_owned) };
+        recording.models[0].clients.push(ClientRecord { client, tally: Tally::default() });
+    }
+    let mut dice = Dice(7);
+    for idx in 0..shape.requests {
+        let client = dice.below(3);
+        let session = (client == 1).then_some(idx as u64 / 9);
+        let origin = Origin { client, session };
+        recording.add(RequestRecord { origin, ..request(&mut dice, shape, idx) });
+    }
+    recording
+}
+
 /// The same run before anything happened.
 pub(super) fn empty(shape: Shape) -> Recording {
     let models = (0..shape.models).map(|idx| ModelRecord {
@@ -64,6 +90,7 @@ pub(super) fn empty(shape: Shape) -> Recording {
         },
         itl: Histogram::new(3).unwrap(),
         tally: Tally::default(),
+        clients: Vec::new(),
     });
     let variants = (0..shape.variants).map(|idx| {
         let (gpu, price) = [("H100", 8.0), ("A100", 3.5), ("L40S", 1.25)][idx % 3];
@@ -104,6 +131,7 @@ fn request(dice: &mut Dice, shape: Shape, idx: usize) -> RequestRecord {
     let output_tokens = 1 + dice.below(300);
     let base = RequestRecord {
         model: idx % shape.models,
+        origin: Origin::default(),
         variant: None,
         replica: None,
         arrival,

@@ -6,9 +6,11 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
+use optimizer::slo::Slo;
 use optimizer::units::Seconds;
 use serde::{Deserialize, Serialize};
 
+use super::groups::{self, Groups};
 use super::labels::{model_key, variant_key};
 use super::stats::LatencyStats;
 use crate::records::{Recording, RequestCounts, Tally, VariantRecord, latency_histogram};
@@ -97,6 +99,12 @@ pub struct ModelSummary {
     pub latency: Latency,
     /// As [`Summary::slo_attainment`].
     pub slo_attainment: Option<f64>,
+    /// Its requests by class, if there are several.
+    #[serde(default, skip_serializing_if = "Groups::is_empty")]
+    pub classes: Groups,
+    /// Its requests by tenant, if there are several.
+    #[serde(default, skip_serializing_if = "Groups::is_empty")]
+    pub tenants: Groups,
 }
 
 /// Latency targets.
@@ -106,6 +114,12 @@ pub struct SloTargets {
     pub ttft_s: f64,
     /// Time per output token after the first.
     pub tpot_s: f64,
+}
+
+impl From<Slo> for SloTargets {
+    fn from(slo: Slo) -> Self {
+        Self { ttft_s: slo.ttft.value(), tpot_s: slo.tpot.value() }
+    }
 }
 
 /// One variant in numbers.
@@ -168,13 +182,12 @@ impl Summary {
                 .map(|model| {
                     let tally = &model.tally;
                     let summary = ModelSummary {
-                        slo: SloTargets {
-                            ttft_s: model.slo.ttft.value(),
-                            tpot_s: model.slo.tpot.value(),
-                        },
+                        slo: model.slo.into(),
                         requests: tally.counts,
                         slo_attainment: tally.attainment(),
                         latency: Latency::of(tally, &model.itl),
+                        classes: groups::classes(model),
+                        tenants: groups::tenants(model),
                     };
                     (model_key(model), summary)
                 })

@@ -7,8 +7,9 @@ use optimizer::units::Seconds;
 
 use super::decisions::main_reason;
 use super::format;
+use super::groups::Groups;
 use super::labels::{model_key, model_names, variant_key, variant_names};
-use super::summary::{Latency, SloTargets, Summary};
+use super::summary::{Latency, ModelSummary, SloTargets, Summary};
 use crate::records::{Recording, ScalingRecord};
 
 /// Decisions that are shown; of more, the first and the last of them.
@@ -24,6 +25,9 @@ const RULED: TableStyle =
 pub fn render(recording: &Recording, summary: &Summary, color: bool) -> String {
     let style = Style { color };
     let mut blocks = vec![headline(summary), latencies(recording, summary, style).to_string()];
+    for kind in [Kind::CLASS, Kind::TENANT] {
+        blocks.extend(groups(recording, summary, kind, style).map(|table| table.to_string()));
+    }
     if !recording.variants.is_empty() {
         blocks.push(variants(recording, summary, style).to_string());
     }
@@ -161,6 +165,51 @@ fn latency_cell(seconds: f64, target: Option<f64>, style: Style) -> Cell {
     }
 }
 
+/// By what requests are told apart.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    name: &'static str,
+    groups: fn(&ModelSummary) -> &Groups,
+}
+
+impl Kind {
+    const CLASS: Self = Self { name: "class", groups: |model| &model.classes };
+    const TENANT: Self = Self { name: "tenant", groups: |model| &model.tenants };
+}
+
+/// One row for each group of each model; no table when no model has several.
+fn groups(recording: &Recording, summary: &Summary, kind: Kind, style: Style) -> Option<Table> {
+    let names = model_names(recording);
+    let single = names.len() == 1;
+    let mut head =
+        vec!["model", kind.name, "requests", "TTFT p50", "p99", "TPOT p50", "p99", "within SLO"];
+    if single {
+        head.remove(0);
+    }
+    let mut table = style.table(&head, if single { 1 } else { 2 });
+    for (record, model) in recording.models.iter().zip(&names) {
+        let Some(groups) = summary.models.get(&model_key(record)).map(kind.groups) else {
+            continue;
+        };
+        for (idx, (name, group)) in groups.iter().enumerate() {
+            let mut row: Vec<Cell> = Vec::new();
+            row.extend((!single).then(|| Cell::new(if idx == 0 { model } else { "" })));
+            row.extend([Cell::new(name), Cell::new(format::count(group.requests.arrived))]);
+            let targets = [group.slo.map(|slo| slo.ttft_s), group.slo.map(|slo| slo.tpot_s)];
+            for (stats, target) in [group.ttft_s, group.tpot_s].into_iter().zip(targets) {
+                for value in [stats.map(|stats| stats.p50), stats.map(|stats| stats.p99)] {
+                    row.push(
+                        value.map_or(Cell::new("–"), |value| latency_cell(value, target, style)),
+                    );
+                }
+            }
+            row.push(Cell::new(group.slo_attainment.map(format::percent).unwrap_or_default()));
+            table.add_row(row);
+        }
+    }
+    (table.row_count() > 0).then_some(table)
+}
+
 fn variants(recording: &Recording, summary: &Summary, style: Style) -> Table {
     let head = ["variant", "GPU", "replicas", "max", "GPU-hours", "cost", "served"];
     let mut table = style.table(&head, 2);
@@ -225,6 +274,11 @@ mod tests {
     fn several_models() {
         let shape = Shape { models: 2, variants: 3, ..Shape::HALF_HOUR };
         insta::assert_snapshot!(text(&sample::recording(shape), false));
+    }
+
+    #[test]
+    fn several_classes() {
+        insta::assert_snapshot!(text(&sample::recording_of_clients(), false));
     }
 
     #[test]

@@ -2,6 +2,8 @@
 //!
 //! The documentation of these fields is what editors show: it goes into the JSON Schema.
 
+mod traffic;
+
 use optimizer::Policy;
 use std::collections::BTreeMap;
 
@@ -15,8 +17,10 @@ use serde::Deserialize;
 use crate::catalog::{KvCacheDtype, Precision};
 use crate::engine::SchedulingPolicy;
 use crate::engine::step_time::{Hinge, Linear};
-use crate::workload::trace::Speed;
-use crate::workload::{ArrivalProcess, Length};
+
+pub(super) use traffic::{
+    ClassFile, ClientFile, GeneratedFile, PresetName, TraceFile, TrafficFile,
+};
 
 /// A run of the simulator: which models are served how, by whom they are used, and how the
 /// controller watches and scales them.
@@ -107,45 +111,15 @@ pub(super) struct ModelFile {
     pub(super) namespace: Namespace,
     /// The latency targets of a request.
     pub(super) slo: Slo,
+    /// Service classes of requests, which clients name. Without a class, a request has priority 0
+    /// and the targets of the model.
+    #[serde(default)]
+    pub(super) classes: Vec<ClassFile>,
     /// The requests that arrive.
     pub(super) traffic: TrafficFile,
     /// The ways in which the model is served.
     #[schemars(length(min = 1))]
     pub(super) variants: Vec<VariantFile>,
-}
-
-/// Where requests come from.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) enum TrafficFile {
-    /// Requests that were recorded.
-    Trace(TraceFile),
-    /// Requests that are drawn from distributions. They arrive for as long as `duration` says.
-    Generated(GeneratedFile),
-}
-
-/// Recorded requests.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct TraceFile {
-    /// A CSV file in a form of the Azure LLM inference traces of 2023, or Mooncake's objects, one a
-    /// line, which say what prompts have in common. Its path is relative to the scenario.
-    pub(super) file: String,
-    /// How many times faster than recorded the requests arrive. Default: 1.
-    #[serde(default)]
-    pub(super) speed: Speed,
-}
-
-/// Requests that are drawn.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub(super) struct GeneratedFile {
-    /// When requests arrive.
-    pub(super) arrivals: ArrivalProcess,
-    /// Prompt tokens of a request.
-    pub(super) prompt: Length,
-    /// Output tokens of a request.
-    pub(super) output: Length,
 }
 
 /// One way of serving a model, scaled as a unit.

@@ -82,12 +82,21 @@ impl Overrides {
 
 /// Where the scenario names a trace.
 fn trace_fields(tree: &Value) -> Vec<FieldPath> {
-    let models = tree["models"].as_array().map_or(&[][..], Vec::as_slice);
-    let traces =
-        models.iter().enumerate().filter(|(_, model)| model["traffic"]["trace"].is_object());
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     let models = FieldPath::root().key("models");
-    let field = |idx: usize| models.index(idx).key("traffic").key("trace").key("file");
-    traces.map(|(idx, _)| field(idx)).collect()
+    let mut fields = Vec::new();
+    for (idx, model) in list(&tree["models"]).iter().enumerate() {
+        let traffic = models.index(idx).key("traffic");
+        if model["traffic"]["trace"].is_object() {
+            fields.push(traffic.key("trace").key("file"));
+        }
+        for (idx, client) in list(&model["traffic"]["clients"]).iter().enumerate() {
+            if client["trace"].is_object() {
+                fields.push(traffic.key("clients").index(idx).key("trace").key("file"));
+            }
+        }
+    }
+    fields
 }
 
 fn no_place_for_trace(document: &Document, fields: &[FieldPath]) -> Problem {

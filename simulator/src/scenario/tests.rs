@@ -2,6 +2,7 @@
 
 mod cluster;
 mod estimates;
+mod traffic;
 
 use std::fs;
 

@@ -1,5 +1,6 @@
 //! How long prompts and outputs are.
 
+mod joint;
 mod quantiles;
 
 use optimizer::units::Tokens;
@@ -8,9 +9,11 @@ use rand_distr::{Distribution, Exp1, StandardNormal};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use joint::{JointLengths, LengthCell};
+pub(super) use joint::{LengthChance, LengthDraw};
 pub use quantiles::{ParsePercentileError, Percentile, QuantileTable};
 
-use super::WorkloadProblem;
+use super::{WorkloadProblem, normal};
 use crate::kernel::Stream;
 
 /// The lengths of a request: prompt and output, independent of each other.
@@ -51,6 +54,19 @@ pub enum Length {
         /// The mean count.
         mean: Tokens,
     },
+    /// The normal distribution within bounds: what lies outside is not drawn, so the mean moves
+    /// away from the nearer bound.
+    Normal {
+        /// The mean without the bounds, within them.
+        mean: Tokens,
+        /// The standard deviation without the bounds.
+        deviation: Tokens,
+        /// The smallest count. Default: 1.
+        #[serde(default = "one")]
+        min: Tokens,
+        /// The largest count.
+        max: Tokens,
+    },
     /// The logarithm of the count is normal.
     Lognormal {
         /// Half of the counts are not above this.
@@ -86,7 +102,53 @@ impl Length {
                 let deviation: f64 = StandardNormal.sample(chance);
                 at_least_one((median.as_f64() * (sigma * deviation).exp()).round()).min(max)
             }
+            Self::Normal { .. } => self.at(chance.random()),
             Self::Quantiles(ref table) => table.at(chance.random()),
+        }
+    }
+
+    /// The count below which this share of all counts lies: the quantile function.
+    ///
+    /// # Panics
+    ///
+    /// May panic when the distribution is not valid, as [`Self::validate`] says.
+    #[must_use]
+    pub fn at(&self, share: f64) -> Tokens {
+        match *self {
+            Self::Constant(tokens) => tokens,
+            Self::Uniform { min, max } => {
+                let counts = (max - min).as_f64() + 1.0;
+                at_least_one((min.as_f64() + share * counts).floor()).min(max)
+            }
+            Self::Geometric { mean } => {
+                let rate = -(-mean.as_f64().recip()).ln_1p();
+                at_least_one((-(-share).ln_1p() / rate).ceil())
+            }
+            Self::Normal { mean, deviation, min, max } => {
+                let (mean, deviation) = (mean.as_f64(), deviation.as_f64());
+                // Rounded to the nearest count, every count within the bounds has its share.
+                let lower = normal::share_below((min.as_f64() - 0.5 - mean) / deviation);
+                let upper = normal::share_below((max.as_f64() + 0.5 - mean) / deviation);
+                let z = normal::quantile(lower + share * (upper - lower));
+                at_least_one((mean + deviation * z).round()).clamp(min, max)
+            }
+            Self::Lognormal { median, p90, max } => {
+                let sigma = (p90.as_f64() / median.as_f64()).ln() / NORMAL_P90;
+                let z = normal::quantile(share);
+                at_least_one((median.as_f64() * (sigma * z).exp()).round()).min(max)
+            }
+            Self::Quantiles(ref table) => table.at(share),
+        }
+    }
+
+    /// The smallest count that may come.
+    #[must_use]
+    pub fn least(&self) -> Tokens {
+        match self {
+            Self::Constant(tokens) => *tokens,
+            Self::Uniform { min, .. } | Self::Normal { min, .. } => *min,
+            Self::Geometric { .. } | Self::Lognormal { .. } => Tokens::new(1),
+            Self::Quantiles(table) => table.at(0.0),
         }
     }
 
@@ -104,6 +166,12 @@ impl Length {
                 check(max >= min, "uniform.max", "a count that is not below min");
             }
             Self::Geometric { mean } => check(mean >= ONE, "geometric.mean", "at least 1 token"),
+            Self::Normal { mean, deviation, min, max } => {
+                check(min >= ONE, "normal.min", "at least 1 token");
+                check(deviation >= ONE, "normal.deviation", "at least 1 token");
+                check(mean >= min, "normal.mean", "a count that is not below min");
+                check(max >= mean, "normal.max", "a count that is not below mean");
+            }
             Self::Lognormal { median, p90, max } => {
                 check(median >= ONE, "lognormal.median", "at least 1 token");
                 check(p90 >= median, "lognormal.p90", "a count that is not below median");
@@ -114,8 +182,12 @@ impl Length {
     }
 }
 
+const fn one() -> Tokens {
+    Tokens::new(1)
+}
+
 /// The 90th percentile of the standard normal distribution.
-const NORMAL_P90: f64 = 1.281_551_565_544_600_5;
+pub(super) const NORMAL_P90: f64 = 1.281_551_565_544_600_5;
 
 /// A count of tokens from a number that is whole already.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturation is wanted")]
@@ -182,6 +254,44 @@ mod tests {
         assert!(counts[99_900] < 14_050);
     }
 
+    /// Cut at the mean and two deviations above it, the mean is that of half a normal variable:
+    /// (φ(0) − φ(2)) / (Φ(2) − ½) deviations above.
+    #[test]
+    fn normal_counts_stay_within_their_bounds() {
+        let (mean, deviation) = (tokens(10_000), tokens(2000));
+        let counts = draw(&Length::Normal { mean, deviation, min: tokens(1), max: tokens(20_000) });
+        close(self::mean(&counts), 10_000.0);
+        close((counts[84_134] - counts[50_000]) as f64, 2000.0);
+        let max = tokens(14_000);
+        let half = draw(&Length::Normal { mean, deviation, min: mean, max });
+        assert!(half[0] == 10_000 && half[99_999] <= 14_000);
+        let shift = (0.398_942_28 - 0.053_990_97) / 0.477_249_87;
+        close(self::mean(&half), 10_000.0 + 2000.0 * shift);
+    }
+
+    /// What is drawn through the quantile function has the distribution that is drawn directly.
+    #[test]
+    fn quantiles_are_those_of_what_is_drawn() {
+        for length in [
+            Length::Constant(tokens(5)),
+            Length::Uniform { min: tokens(100), max: tokens(300) },
+            Length::Geometric { mean: tokens(200) },
+            Length::Lognormal { median: tokens(1020), p90: tokens(2734), max: tokens(14_050) },
+        ] {
+            let counts = draw(&length);
+            for percent in [1, 10, 50, 90, 99] {
+                let drawn = counts[percent * 1000] as f64;
+                let found = length.at(percent as f64 / 100.0).as_f64();
+                let tolerance = 0.03 * drawn + 1.0;
+                assert!(
+                    (found - drawn).abs() <= tolerance,
+                    "{length:?} {percent}: {found} {drawn}"
+                );
+            }
+            assert!(length.at(0.0) >= length.least());
+        }
+    }
+
     #[test]
     fn measured_quantiles_come_back() {
         let table = [(0.0, 1), (50.0, 129), (75.0, 395), (90.0, 424), (99.0, 601), (100.0, 1000)];
@@ -241,6 +351,18 @@ mod tests {
         check(
             Length::Geometric { mean: tokens(0) },
             &["x.prompt.geometric.mean: expected at least 1 token"],
+        );
+        check(
+            Length::Normal {
+                mean: tokens(0),
+                deviation: tokens(0),
+                min: tokens(0),
+                max: tokens(0),
+            },
+            &[
+                "x.prompt.normal.min: expected at least 1 token",
+                "x.prompt.normal.deviation: expected at least 1 token",
+            ],
         );
         check(
             Length::Lognormal { median: tokens(10), p90: tokens(9), max: tokens(8) },

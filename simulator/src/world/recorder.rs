@@ -10,11 +10,11 @@ use crate::control::{GatewayState, Moments};
 use crate::engine::{ModelServer, Observer, RequestId, Ticks, TokenGaps};
 use crate::fleet::Fleet;
 use crate::records::{
-    EXACT_BY_DEFAULT, ModelRecord, Outcome, Recording, RequestRecord, Sample, ScalingRecord, Tally,
-    VariantRecord, latency_histogram,
+    ClientRecord, EXACT_BY_DEFAULT, ModelRecord, Outcome, Recording, RequestRecord, Sample,
+    ScalingRecord, Tally, VariantRecord, latency_histogram,
 };
 use crate::setup::Setup;
-use crate::workload::Arrival;
+use crate::workload::{Arrival, Client, Origin};
 
 use window::Window;
 
@@ -32,12 +32,20 @@ pub(super) struct Recorder {
 impl Recorder {
     pub(super) fn new(setup: &Setup) -> Self {
         let exact = if setup.exact_percentiles { usize::MAX } else { EXACT_BY_DEFAULT };
-        let models = setup.models.iter().map(|model| ModelRecord {
-            model: model.model.clone(),
-            namespace: model.namespace.clone(),
-            slo: model.slo,
-            itl: latency_histogram(),
-            tally: Tally::with_exact(exact),
+        let models = setup.models.iter().map(|model| {
+            let (clients, tally) = (model.workload.clients(), Tally::with_exact(exact));
+            let client =
+                |client: &Client| ClientRecord { client: client.clone(), tally: tally.clone() };
+            // The only client of the ordinary class is the model again.
+            let told_apart = clients.len() > 1 || clients.iter().any(|one| one.class.slo.is_some());
+            ModelRecord {
+                model: model.model.clone(),
+                namespace: model.namespace.clone(),
+                slo: model.slo,
+                itl: latency_histogram(),
+                clients: clients.iter().filter(|_| told_apart).map(client).collect(),
+                tally,
+            }
         });
         let variants = setup.variants.iter().map(|variant| VariantRecord {
             variant: variant.variant.clone(),
@@ -78,12 +86,19 @@ impl Recorder {
     }
 
     /// Notes a request that arrives, and lets go of those that have ended.
-    pub(super) fn arrival(&mut self, now: Timestamp, model: usize, arrival: &Arrival) -> RequestId {
+    pub(super) fn arrival(
+        &mut self,
+        now: Timestamp,
+        model: usize,
+        arrival: &Arrival,
+        origin: Origin,
+    ) -> RequestId {
         while let Some(ended) = self.window.pop_ended() {
             self.recording.add(ended);
         }
         self.window.push(RequestRecord {
             model,
+            origin,
             variant: None,
             replica: None,
             arrival: now,
@@ -119,6 +134,7 @@ impl Recorder {
             requests: &mut self.window,
             itl: &mut self.recording.models[model].itl,
             outputs: Moments::default(),
+            answered: Vec::new(),
         }
     }
 
@@ -252,6 +268,8 @@ pub(super) struct EngineLog<'a> {
     itl: &'a mut Histogram<u64>,
     /// Output lengths of the requests that finished.
     pub(super) outputs: Moments,
+    /// Those of them that belong to a session, and when.
+    pub(super) answered: Vec<(Origin, Timestamp)>,
 }
 
 impl EngineLog<'_> {
@@ -293,7 +311,10 @@ impl Observer for EngineLog<'_> {
     }
 
     fn finished(&mut self, id: RequestId, at: Timestamp, output_tokens: u32) {
-        self.request(id).generated_tokens = output_tokens;
+        let request = self.request(id);
+        request.generated_tokens = output_tokens;
+        let origin = request.origin;
+        self.answered.extend(origin.session.map(|_| (origin, at)));
         self.requests.end(id, Outcome::Completed, at);
         self.outputs.add(output_tokens.into());
     }
@@ -326,7 +347,12 @@ mod tests {
         ) {
             let (mut itl, mut expected) = (latency_histogram(), latency_histogram());
             let (first, growth) = (Ticks::new(first), Ticks::new(growth));
-            EngineLog { requests: &mut Window::default(), itl: &mut itl, outputs: Moments::default() }
+            EngineLog {
+                requests: &mut Window::default(),
+                itl: &mut itl,
+                outputs: Moments::default(),
+                answered: Vec::new(),
+            }
                 .token_gaps(TokenGaps { first, growth, steps, sequences });
             for step in 0..steps {
                 expected.record_n((first + growth.times(step)).as_nanos(), sequences).unwrap();

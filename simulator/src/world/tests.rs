@@ -1,5 +1,6 @@
 //! Small worlds, in which every second can be worked out by hand.
 
+mod clients;
 mod signals;
 
 use optimizer::Policy;
@@ -12,8 +13,8 @@ use crate::engine::step_time::{Linear, Plant};
 use crate::engine::{Content, EngineArgs, EngineConfig, Segment, TextId};
 use crate::records::{RequestRecord, Tally};
 use crate::setup::{ControlSetup, Knowledge, ModelSetup, VariantSetup};
-use crate::workload::Workload;
 use crate::workload::trace::{Speed, Trace};
+use crate::workload::{Arrival, Workload};
 
 /// A step takes one second, whatever is in it.
 const PLANT: Plant = Plant::Linear(Linear {

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use simulator::records::{Outcome, RequestRecord};
 use simulator::scenario::{Overrides, Scenario};
+use simulator::world::Simulation;
 
 use crate::workdir::{TRACE, WorkDir};
 
@@ -56,4 +58,64 @@ fn another_model_leaves_the_traffic_of_the_first_alone() {
         scenario.setup.models[0].workload.clone().collect::<Vec<_>>()
     };
     assert_eq!(arrived(SCENARIO), arrived(&both));
+}
+
+/// Agents, users who wait, and a flash crowd, on replicas that are too few.
+const CLIENTS: &str = "\
+name: clients
+duration: 5m
+models:
+  - model: llama-3.1-8b
+    slo: {ttft: 1s, tpot: 50ms}
+    classes: [{name: batch, priority: 1}]
+    traffic:
+      clients:
+        - {name: agents, generated: {preset: agents, rate: 6/min}}
+        - {name: users, class: batch, generated: {preset: rag, users: {count: 20}}}
+        - name: crowd
+          generated:
+            preset: code
+            rate: 2/s
+            profile: [{flashCrowd: {at: 1m, peak: 5, rise: 10s, decay: 1m}}]
+    variants:
+      - name: l40s
+        accelerator: L40S
+        replicas: {max: 2}
+        coldStart: 20s
+        engine: {schedulingPolicy: priority, maxNumQueuedReqs: 40}
+control: {interval: 10s}
+";
+
+/// Clients who wait for answers depend on everything that happens, and so on nothing else.
+#[test]
+fn clients_who_wait_repeat_themselves() {
+    let workdir = WorkDir::new(CLIENTS, TRACE);
+    let run = |set: &[&str]| {
+        let set = set.iter().map(|&set| set.to_owned()).collect();
+        let overrides = Overrides { set, ..Overrides::default() };
+        let scenario = Scenario::load(&workdir.path().join("x.yaml"), &overrides).unwrap();
+        Simulation::new(scenario.setup).unwrap().finish().requests
+    };
+    let first = run(&[]);
+    assert!(first.iter().any(|request| request.outcome == Outcome::Rejected));
+    assert!(first.iter().any(|request| request.origin.session > Some(5)));
+    assert_eq!(first, run(&[]));
+    // On faster GPUs the users ask more often, but an agent's session says the same.
+    let faster = run(&["models[0].variants[0].accelerator=H100"]);
+    let session = |requests: &[RequestRecord], number| -> Vec<_> {
+        let own = |request: &&RequestRecord| {
+            (request.origin.client, request.origin.session) == (0, Some(number))
+        };
+        let own = requests.iter().filter(own);
+        own.map(|turn| (turn.prompt_tokens, turn.output_tokens)).collect()
+    };
+    assert!(faster.len() > first.len());
+    let mut turns = 0;
+    for number in 0..10 {
+        let (slow, fast) = (session(&first, number), session(&faster, number));
+        let common = slow.len().min(fast.len());
+        assert_eq!(slow[..common], fast[..common], "session {number}");
+        turns += common;
+    }
+    assert!(turns > 20, "{turns}");
 }

@@ -1,7 +1,7 @@
 //! A model, its users and its servers.
 
 use optimizer::slo::Slo;
-use optimizer::units::{Replicas, Seconds};
+use optimizer::units::{Replicas, Seconds, Tokens};
 
 use super::Resolver;
 use super::variant::Surroundings;
@@ -32,7 +32,7 @@ impl Resolver<'_> {
         self.check_slo(&at.key("slo"), &model.slo);
         let facts = self.facts(&at.key("model"), model, catalog);
         let source = format!("{}/{}", model.namespace, model.model);
-        let traffic = self.traffic(&at.key("traffic"), &model.traffic, &source);
+        let traffic = self.traffic(&at, model, &source);
 
         self.check_variants(&at.key("variants"), model);
         for (number, variant) in model.variants.iter().enumerate() {
@@ -41,13 +41,18 @@ impl Resolver<'_> {
                 namespace: &model.namespace,
                 catalog,
                 facts,
-                shortest_prompt: traffic.as_ref().map(|traffic| &traffic.shortest_prompt),
+                shortest_prompts: traffic.as_ref().map_or(&[], |traffic| &traffic.shortest_prompts),
             };
             let at = at.key("variants").index(number);
             setup.variants.extend(self.variant(&at, variant, &surroundings));
         }
 
-        let traffic = traffic?;
+        let mut traffic = traffic?;
+        // Whoever generates requests knows how long they may be, wherever they are served.
+        let served = setup.variants.iter().filter(|variant| variant.model == setup.models.len());
+        if let Some(context) = served.map(|variant| variant.engine.max_model_len()).min() {
+            traffic.workload.limit_context(Tokens::new(context.into()));
+        }
         setup.models.push(ModelSetup {
             model: model.model.clone(),
             namespace: model.namespace.clone(),
@@ -84,7 +89,7 @@ impl Resolver<'_> {
         None
     }
 
-    fn check_slo(&mut self, at: &FieldPath, slo: &Slo) {
+    pub(super) fn check_slo(&mut self, at: &FieldPath, slo: &Slo) {
         for (name, target) in [("ttft", slo.ttft), ("tpot", slo.tpot)] {
             if target.is_zero() {
                 self.note(&at.key(name), "expected a duration above zero");

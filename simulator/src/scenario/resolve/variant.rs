@@ -24,7 +24,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) namespace: &'a Namespace,
     pub(super) catalog: Option<&'a Catalog>,
     pub(super) facts: Option<Facts<'a>>,
-    pub(super) shortest_prompt: Option<&'a ShortestPrompt>,
+    pub(super) shortest_prompts: &'a [ShortestPrompt],
 }
 
 impl Resolver<'_> {
@@ -43,7 +43,7 @@ impl Resolver<'_> {
         let facts = surroundings.facts?;
         let Hardware { plant, num_gpu_blocks, profile } = self.hardware(at, file, gpu, facts)?;
         let args = self.engine_args(&at.key("engine"), &file.engine, gpu, facts, num_gpu_blocks)?;
-        self.check_prompts_fit(file, &args, surroundings.shortest_prompt);
+        self.check_prompts_fit(file, &args, surroundings.shortest_prompts);
         let data_parallel = file.engine.data_parallel_size.unwrap_or(1);
         let gpus = file.tensor_parallel.saturating_mul(data_parallel);
         let price = gpu.price_per_hour.value() * f64::from(gpus);
@@ -123,11 +123,13 @@ impl Resolver<'_> {
         &mut self,
         file: &VariantFile,
         args: &EngineArgs,
-        shortest: Option<&ShortestPrompt>,
+        shortest: &[ShortestPrompt],
     ) {
-        let Some(ShortestPrompt { tokens, at }) = shortest else { return };
         let context = u64::from(args.max_model_len);
-        if tokens.get() >= context {
+        for ShortestPrompt { tokens, at } in shortest {
+            if tokens.get() < context {
+                continue;
+            }
             let message = format!(
                 "expected a prompt that fits the context of {}, which is {context} tokens; the \
                  shortest has {tokens}",

@@ -121,10 +121,12 @@ const fn wrapped(number: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workload::Origin;
 
     fn request(number: u32) -> RequestRecord {
         RequestRecord {
             model: 0,
+            origin: Origin::default(),
             variant: None,
             replica: None,
             arrival: Timestamp::ZERO,
