@@ -11,4 +11,5 @@ mod layering;
 mod readme;
 mod scenarios;
 mod theory;
+mod trace;
 mod validate;
