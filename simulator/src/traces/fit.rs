@@ -5,7 +5,8 @@
 //!
 //! - The rate of a window is its count over its width, drawn toward the mean rate by as much of the
 //!   variance of the counts as chance alone explains (James and Stein 1961). Otherwise chance would
-//!   count twice: in the profile, and again in what is drawn from it.
+//!   count twice: in the profile, and again in what is drawn from it. Counts that vary hardly more
+//!   than by chance have one rate.
 //! - Within windows, arrivals cluster in one of two ways. As a renewal process with Gamma gaps,
 //!   whose variation is that of the recorded gaps, in units of their window's mean gap. Or as a
 //!   Markov-modulated Poisson process of two states, whose depth and stay follow from the index of
@@ -69,8 +70,9 @@ impl Fitter {
         let window = window.map(Seconds::value).filter(|&window| window > 0.0);
         let window = window
             .unwrap_or_else(|| WINDOWS.iter().find(fits).copied().unwrap_or(span / MOST_WINDOWS));
-        // A trace that is shorter than a window has one rate.
+        // A trace that is shorter than a window has one rate, and none has more than 10^5.
         let window = if span > 0.0 { window.min(span) } else { window };
+        let window = window.max(span / 1e5).max(1e-3);
         Self {
             window: Seconds::new(window),
             first: None,
@@ -161,7 +163,9 @@ impl Fitter {
         counts.iter().for_each(|&count| moments.add(count));
         let (mean, variance) = (moments.mean().unwrap_or(0.0), moments.variance().unwrap_or(0.0));
         let by_chance = dispersion.max(0.0) * mean;
-        let kept = if variance > by_chance { 1.0 - by_chance / variance } else { 0.0 };
+        // The variance of n counts that vary by chance alone has a deviation of √(2/(n − 1)) of itself.
+        let doubt = 1.0 + 2.0 * (2.0 / (moments.count() - 1.0).max(1.0)).sqrt();
+        let kept = if variance > by_chance * doubt { 1.0 - by_chance / variance } else { 0.0 };
         let rate = |count: f64| rounded((mean + kept * (count - mean)) / self.window.value());
         if kept > 0.0 { counts.into_iter().map(rate).collect() } else { vec![rate(mean)] }
     }

@@ -134,8 +134,8 @@ fn models(found: &Inspection, color: bool) -> Table {
     let mut models: Vec<_> = found.models.iter().collect();
     models.sort_by_key(|&(_, &count)| std::cmp::Reverse(count));
     let shown = models.len().min(SHOWN_MODELS);
-    for (name, &count) in &models[..shown] {
-        table.add_row([(*name).clone(), HumanCount(count).to_string()]);
+    for &(name, &count) in &models[..shown] {
+        table.add_row([name.clone(), HumanCount(count).to_string()]);
     }
     let rest: u64 = models[shown..].iter().map(|&(_, &count)| count).sum();
     if rest > 0 {
