@@ -8,7 +8,7 @@ use rand::RngExt;
 use rand_distr::{Distribution, Exp1, Gamma};
 
 use super::bands::JointTable;
-use super::fitted::{FittedArrivals, FittedTraffic, Switching};
+use super::fitted::{CommonPrefix, FittedArrivals, FittedPrefixes, FittedTraffic, Switching};
 use crate::engine::{Content, Segment, TextId};
 use crate::kernel::{Stream, Streams};
 use crate::workload::trace::{Record, hashes};
@@ -33,7 +33,7 @@ impl Drawn {
             times: DrawnTimes::new(&traffic.arrivals, duration, streams),
             lengths: traffic.lengths.clone(),
             chance: streams.stream("fitted/lengths"),
-            prefixes: prefixes.map(|table| Continuations::new(table, streams)),
+            prefixes: prefixes.map(|prefixes| Continuations::new(prefixes, streams)),
         }
     }
 }
@@ -167,10 +167,11 @@ impl Iterator for DrawnTimes {
 /// Prompts that begin as earlier ones did.
 #[derive(Debug, Clone)]
 struct Continuations {
-    table: JointTable,
+    prefixes: FittedPrefixes,
     chance: Stream,
     /// Earlier prompts, as the names of their blocks, in the order of their arrival.
     earlier: VecDeque<(Timestamp, Arc<[u64]>)>,
+    /// The next name; those of the common text come first.
     fresh: u64,
 }
 
@@ -181,31 +182,37 @@ const REMEMBERED: usize = 1 << 16;
 /// enough.
 const NEIGHBORS: usize = 64;
 
+/// Tokens of a block of text. Whole blocks are shared.
+const BLOCK: u64 = hashes::MOONCAKE_BLOCK as u64;
+
 impl Continuations {
-    fn new(table: JointTable, streams: Streams) -> Self {
+    fn new(prefixes: FittedPrefixes, streams: Streams) -> Self {
         let chance = streams.stream("fitted/prefixes");
-        Self { table, chance, earlier: VecDeque::new(), fresh: 0 }
+        let fresh = nearest_blocks(prefixes.common.tokens.get());
+        Self { prefixes, chance, earlier: VecDeque::new(), fresh }
     }
 
     fn content(&mut self, at: Timestamp, prompt: Tokens) -> Content {
-        let block = hashes::MOONCAKE_BLOCK;
-        let (share, age) = self.table.draw(&mut self.chance);
-        let blocks = prompt.get().div_ceil(block.into());
-        // Whole blocks are shared, to the nearest.
-        let shared = (share * prompt.get() / 1000 + u64::from(block) / 2) / u64::from(block);
-        let [blocks, shared] =
-            [blocks, shared.min(blocks)].map(|count| usize::try_from(count).unwrap_or(0));
-        let mut names = Vec::with_capacity(blocks);
-        if shared > 0 {
+        let CommonPrefix { share, tokens } = self.prefixes.common;
+        let begins_so = self.chance.random::<f64>() < share;
+        let (reused, age) = self.prefixes.reuse.draw(&mut self.chance);
+        let blocks = prompt.get().div_ceil(BLOCK);
+        let common = if begins_so { nearest_blocks(tokens.get()).min(blocks) } else { 0 };
+        let rest = prompt.get().saturating_sub(common * BLOCK);
+        let reused = nearest_blocks(reused * rest / 1000).min(blocks - common);
+        let mut names: Vec<u64> = (0..common).collect();
+        if reused > 0 {
             let then = Timestamp::from_nanos(at.as_nanos().saturating_sub(age * 1_000_000));
-            let parent = self.parent(then, shared);
-            names.extend(parent.iter().flat_map(|parent| parent.iter().take(shared)));
+            let wanted = usize::try_from(common + reused).unwrap_or(usize::MAX);
+            if let Some(parent) = self.parent(then, wanted) {
+                names = parent.iter().take(wanted).copied().collect();
+            }
         }
-        while names.len() < blocks {
+        while (names.len() as u64) < blocks {
             names.push(self.fresh);
             self.fresh += 1;
         }
-        let segment = |&name| Segment { text: TextId(name), tokens: block };
+        let segment = |&name| Segment { text: TextId(name), tokens: hashes::MOONCAKE_BLOCK };
         let content = Content::new(names.iter().map(segment), None);
         if self.earlier.len() == REMEMBERED {
             self.earlier.pop_front();
@@ -233,6 +240,11 @@ impl Continuations {
         }
         longest.cloned()
     }
+}
+
+/// The blocks of so many tokens, to the nearest.
+const fn nearest_blocks(tokens: u64) -> u64 {
+    (tokens + BLOCK / 2) / BLOCK
 }
 
 #[cfg(test)]
@@ -312,14 +324,17 @@ mod tests {
 
     #[test]
     fn prompts_begin_as_earlier_ones_did() {
-        let prefixes = "prefixes: [{share: 1, first: [500, 500], second: [5000, 5000]}]\n";
+        let prefixes = "prefixes:\n  common: {share: 1, tokens: 1000}\n  reuse: [{share: 1, first: \
+                        [500, 500], second: [5000, 5000]}]\n";
         let fitted = traffic("{window: 1m, ratesPerSecond: [2], gapCv: 0}", prefixes);
         let records = drawn(&fitted, 100.0, 1);
-        // Two arrive in a second, so the parent stands ten places before. It has half in common.
+        // Two blocks are common to all. Two requests arrive in a second, so the parent stands ten
+        // places before; half of the other six blocks is its.
         for (idx, pair) in records.windows(11).enumerate() {
             let [earlier, later] = [&pair[0], &pair[10]].map(|record| record.content.segments());
-            assert_eq!((earlier.len(), &earlier[..4]), (8, &later[..4]), "{idx}");
-            assert_ne!(earlier[4], later[4]);
+            assert_eq!((earlier.len(), &earlier[..5]), (8, &later[..5]), "{idx}");
+            assert_ne!(earlier[5], later[5]);
+            assert_eq!(later[..2], records[0].content.segments()[..2]);
         }
     }
 }

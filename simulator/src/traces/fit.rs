@@ -15,22 +15,23 @@
 //!   cookbook"). Both are drawn, and the one is taken that comes nearer to the trace in its gaps and
 //!   its dispersion.
 //! - Lengths are a table of quantiles of at most 2^17 pairs, drawn evenly from all.
-//! - Of prefixes, the table has the share of each prompt that an infinite cache finds, and how long
-//!   ago the last text of it was used.
+//! - Of prefixes, there is the text with which most prompts begin; and of what stands behind it, a
+//!   table of the share that an infinite cache finds, and how long ago the last text of that was
+//!   used.
 
-use optimizer::units::{Seconds, Timestamp};
+use optimizer::units::{Seconds, Timestamp, Tokens};
 use rand::RngExt;
 use rustc_hash::FxHashMap;
 
 use super::bands::JointTable;
 use super::draw::DrawnTimes;
-use super::fitted::{FittedArrivals, FittedTraffic, Switching};
+use super::fitted::{CommonPrefix, FittedArrivals, FittedPrefixes, FittedTraffic, Switching};
 use super::goodness::distance;
 use super::inspection::{Inspection, Inspector};
 use super::moments::Moments;
 use super::reuse::ReuseCounts;
 use super::windows::nanos;
-use crate::engine::Content;
+use crate::engine::{Content, Segment};
 use crate::kernel::{Stream, Streams};
 use crate::workload::trace::Record;
 
@@ -114,12 +115,12 @@ impl Fitter {
         }
         let lengths = self.lengths.table()?;
         let dispersion = self.dispersion();
-        let rates = self.rates(rest, dispersion[1]);
+        let rates = self.rates(rest, dispersion[0].max(dispersion[1]));
         let arrivals = self.candidates(&rates, dispersion);
         let arrivals = arrivals
             .into_iter()
             .min_by(|one, other| misfit(one, recorded).total_cmp(&misfit(other, recorded)))?;
-        let prefixes = self.prefixes.table();
+        let prefixes = self.prefixes.fitted();
         Some(FittedTraffic { source: source.into(), arrivals, lengths, prefixes })
     }
 
@@ -164,7 +165,7 @@ impl Fitter {
         let (mean, variance) = (moments.mean().unwrap_or(0.0), moments.variance().unwrap_or(0.0));
         let by_chance = dispersion.max(0.0) * mean;
         // The variance of n counts that vary by chance alone has a deviation of √(2/(n − 1)) of itself.
-        let doubt = 1.0 + 2.0 * (2.0 / (moments.count() - 1.0).max(1.0)).sqrt();
+        let doubt = 1.0 + 3.0 * (2.0 / (moments.count() - 1.0).max(1.0)).sqrt();
         let kept = if variance > by_chance * doubt { 1.0 - by_chance / variance } else { 0.0 };
         let rate = |count: f64| rounded((mean + kept * (count - mean)) / self.window.value());
         if kept > 0.0 { counts.into_iter().map(rate).collect() } else { vec![rate(mean)] }
@@ -225,7 +226,7 @@ fn misfit(arrivals: &FittedArrivals, recorded: &Inspection) -> f64 {
     let span = Seconds::new(recorded.span_s);
     let times = DrawnTimes::new(arrivals, span, Streams::new(1)).take(TRIED);
     for at in times {
-        let (prompt, output) = (optimizer::units::Tokens::new(1), optimizer::units::Tokens::new(1));
+        let (prompt, output) = (Tokens::new(1), Tokens::new(1));
         inspector
             .add(&Record { at, prompt, output, model: None, content: Content::default() }, None);
     }
@@ -309,7 +310,7 @@ impl Reservoir {
         }
     }
 
-    fn table(self: &mut Self) -> Option<JointTable> {
+    fn table(&mut self) -> Option<JointTable> {
         JointTable::of(std::mem::take(&mut self.pairs))
     }
 }
@@ -320,35 +321,82 @@ struct Prefixes {
     reuse: ReuseCounts,
     /// When each text was used last.
     used: FxHashMap<u64, Timestamp>,
-    /// Thousandths of the prompt, and milliseconds.
+    /// For each place in a prompt, the text that most prompts have there, and by how many votes it
+    /// leads (Boyer and Moore 1991, "MJRTY: a fast majority vote algorithm").
+    leaders: Vec<(u64, u64)>,
+    /// Prompts that begin with the leader, the tokens of leaders they begin with, and all prompts.
+    common: (u64, u64, u64),
+    /// Thousandths of the prompt behind the common text, and milliseconds.
     pairs: Reservoir,
 }
 
+/// Places at which prompts may have a text in common.
+const LEADERS: usize = 64;
+
 impl Default for Prefixes {
     fn default() -> Self {
-        let (reuse, used) = (ReuseCounts::default(), FxHashMap::default());
-        Self { reuse, used, pairs: Reservoir::new("fit/prefixes") }
+        Self {
+            reuse: ReuseCounts::default(),
+            used: FxHashMap::default(),
+            leaders: Vec::new(),
+            common: (0, 0, 0),
+            pairs: Reservoir::new("fit/prefixes"),
+        }
     }
 }
 
 impl Prefixes {
     fn add(&mut self, record: &Record) {
         let segments = record.content.segments();
+        let prompt = record.prompt.get();
+        let (places, common) = self.vote(segments, prompt);
         let known = segments.iter().map_while(|segment| self.used.get(&segment.text.0));
-        let deepest = known.last().copied();
-        let found = self.reuse.add(record);
+        let deepest = known.skip(places).last().copied();
+        let found = self.reuse.add(record).get().saturating_sub(common);
         let age = deepest.map_or(0, |at| (record.at.as_nanos() - at.as_nanos()) / 1_000_000);
         // The age of what nobody used means nothing.
-        let share = found.get() * 1000 / record.prompt.get().max(1);
+        let share = found * 1000 / (prompt - common).max(1);
         self.pairs.add((share, if share > 0 { age } else { 0 }));
         for segment in segments {
             self.used.insert(segment.text.0, record.at);
         }
     }
 
-    fn table(&mut self) -> Option<JointTable> {
+    /// Lets a prompt vote for what all begin with. Returns with how many texts and tokens of that it
+    /// begins itself.
+    fn vote(&mut self, segments: &[Segment], prompt: u64) -> (usize, u64) {
+        let (mut places, mut common) = (0, 0);
+        for (place, segment) in segments.iter().take(LEADERS).enumerate() {
+            if place == self.leaders.len() {
+                self.leaders.push((segment.text.0, 0));
+            }
+            let (leader, votes) = &mut self.leaders[place];
+            if *leader == segment.text.0 {
+                *votes += 1;
+                if place == places && *votes > 1 {
+                    places += 1;
+                    common = (common + u64::from(segment.tokens)).min(prompt);
+                }
+            } else if *votes > 0 {
+                *votes -= 1;
+            } else {
+                (*leader, *votes) = (segment.text.0, 1);
+            }
+        }
+        self.common.0 += u64::from(places > 0);
+        self.common.1 += common;
+        self.common.2 += 1;
+        (places, common)
+    }
+
+    fn fitted(&mut self) -> Option<FittedPrefixes> {
         self.reuse.reuse()?;
-        self.pairs.table()
+        let (prompts, tokens, all) = self.common;
+        let common = CommonPrefix {
+            share: rounded(prompts as f64 / all as f64),
+            tokens: Tokens::new(tokens / prompts.max(1)),
+        };
+        Some(FittedPrefixes { common, reuse: self.pairs.table()? })
     }
 }
 

@@ -10,7 +10,9 @@
 //! lengths:
 //!   - {share: 0.05, first: [3, 12, 40], second: [10, 95, 430]}
 //! prefixes:
-//!   - {share: 1, first: [0, 510, 980], second: [1200, 60000]}
+//!   common: {share: 0.98, tokens: 512}
+//!   reuse:
+//!     - {share: 1, first: [0, 510, 980], second: [1200, 60000]}
 //! ```
 //!
 //! | field | meaning |
@@ -19,14 +21,15 @@
 //! | `gapCv` | the gaps between arrivals, in units of the mean gap at the time, are Gamma with this coefficient of variation: 1 is a Poisson process |
 //! | `switching` | the rate is `1 + depth` or `1 − depth` times as large, and stays so for an exponential time of mean `stay`: with `gapCv: 1` a Markov-modulated Poisson process of two states. Left out when the rate does not switch |
 //! | `lengths` | prompt tokens (`first`) and output tokens (`second`): a band is drawn by its share, then both, each from its quantiles at even shares |
-//! | `prefixes` | which share of a prompt, in thousandths (`first`), an earlier prompt began with, and how many milliseconds ago that arrived (`second`). Left out when prompts have nothing in common |
+//! | `common` | the share of prompts that begin with one and the same text, such as a system prompt, and its tokens |
+//! | `reuse` | which share of a prompt behind that text, in thousandths (`first`), an earlier prompt had there, and how many milliseconds ago that arrived (`second`) |
 //!
 //! What it does not have: any order of the lengths in time, any dependence of prefixes on lengths,
 //! and the text of outputs.
 
 use std::fmt;
 
-use optimizer::units::Seconds;
+use optimizer::units::{Seconds, Tokens};
 use serde::{Deserialize, Serialize};
 
 use super::bands::{Band, JointTable};
@@ -43,10 +46,30 @@ pub struct FittedTraffic {
     pub arrivals: FittedArrivals,
     /// Prompt and output tokens.
     pub lengths: JointTable,
-    /// The share of a prompt, in thousandths, that an earlier prompt began with, and that prompt's
-    /// age in milliseconds.
+    /// What prompts have in common; left out when they have nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prefixes: Option<JointTable>,
+    pub prefixes: Option<FittedPrefixes>,
+}
+
+/// What prompts have in common.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FittedPrefixes {
+    /// The text with which most prompts begin.
+    pub common: CommonPrefix,
+    /// The share of what is left of a prompt, in thousandths, that an earlier prompt had there, and
+    /// that prompt's age in milliseconds.
+    pub reuse: JointTable,
+}
+
+/// A text with which many prompts begin.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommonPrefix {
+    /// The share of prompts that begin with it.
+    pub share: f64,
+    /// Its length.
+    pub tokens: Tokens,
 }
 
 /// When requests arrive.
@@ -129,8 +152,11 @@ impl FittedTraffic {
             }
         };
         check_table(&FieldPath::root().key("lengths"), &self.lengths, 1);
-        if let Some(prefixes) = &self.prefixes {
-            check_table(&FieldPath::root().key("prefixes"), prefixes, 0);
+        if let Some(FittedPrefixes { common, reuse }) = &self.prefixes {
+            let at = FieldPath::root().key("prefixes");
+            check_table(&at.key("reuse"), reuse, 0);
+            let share_holds = (0.0..=1.0).contains(&common.share);
+            check(share_holds, &at.key("common").key("share"), "a number from 0 to 1");
         }
         problems
     }
@@ -158,12 +184,13 @@ impl fmt::Display for FittedTraffic {
         if let Some(Switching { depth, stay }) = switching {
             writeln!(f, "  switching: {{depth: {depth}, stay: {stay}}}")?;
         }
-        let mut list = |name: &str, table: &JointTable| {
-            writeln!(f, "{name}:")?;
-            table.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))
-        };
-        list("lengths", &self.lengths)?;
-        self.prefixes.as_ref().map_or(Ok(()), |prefixes| list("prefixes", prefixes))
+        writeln!(f, "lengths:")?;
+        self.lengths.to_string().lines().try_for_each(|line| writeln!(f, "  {line}"))?;
+        let Some(FittedPrefixes { common, reuse }) = &self.prefixes else { return Ok(()) };
+        writeln!(f, "prefixes:")?;
+        writeln!(f, "  common: {{share: {}, tokens: {}}}", common.share, common.tokens)?;
+        writeln!(f, "  reuse:")?;
+        reuse.to_string().lines().try_for_each(|line| writeln!(f, "    {line}"))
     }
 }
 
@@ -183,7 +210,9 @@ lengths:
   - {share: 0.25, first: [1, 20], second: [7, 7, 9]}
   - {share: 0.75, first: [20, 90], second: [1, 5]}
 prefixes:
-  - {share: 1, first: [0, 900], second: [0, 60000]}
+  common: {share: 0.5, tokens: 512}
+  reuse:
+    - {share: 1, first: [0, 900], second: [0, 60000]}
 "#;
 
     #[test]
@@ -214,6 +243,11 @@ prefixes:
         check("[20, 90]", "[90, 20]", "lengths[1].first");
         check("[1, 20]", "[0, 20]", "lengths[0].first");
         check("share: 0.25", "share: 0", "lengths[0].share: 0 — expected a share above zero");
+        check(
+            "share: 0.5,",
+            "share: 1.5,",
+            "prefixes.common.share: 1.5 — expected a number from 0",
+        );
         check("gapCv: 1.25", "gapcv: 1", "did you mean gapCv?");
     }
 }

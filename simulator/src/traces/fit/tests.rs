@@ -1,7 +1,5 @@
-use optimizer::units::Tokens;
-
 use super::*;
-use crate::engine::{Segment, TextId};
+use crate::engine::TextId;
 use crate::traces::{Drawn, Goodness};
 
 /// What is fitted to records, and how good it is.
@@ -39,7 +37,7 @@ fn drawn(arrivals: &str, seconds: f64) -> Vec<Record> {
          - {{share: 0.5, first: [900, 1000], second: [5, 25]}}\n"
     );
     let traffic = FittedTraffic::parse("t", &text).unwrap();
-    Drawn::new(&traffic, Seconds::new(seconds), Streams::new(9)).collect()
+    Drawn::new(&traffic, Seconds::new(seconds), Streams::new(3)).collect()
 }
 
 fn ratio(goodness: &Goodness, name: &str) -> f64 {
@@ -56,7 +54,7 @@ fn a_constant_rate_has_one_rate_and_no_switching() {
     assert!((traffic.arrivals.gap_cv - 1.0).abs() < 0.05, "{:?}", traffic.arrivals);
     let Goodness { gap_ks, prompt_ks, output_ks, .. } = goodness;
     assert!(gap_ks < 0.02 && prompt_ks < 0.02 && output_ks < 0.02, "{goodness:?}");
-    assert!((ratio(&goodness, "correlation") - 1.0).abs() < 0.01, "{goodness:?}");
+    assert!((ratio(&goodness, "correlation") - 1.0).abs() < 0.03, "{goodness:?}");
 }
 
 #[test]
@@ -93,21 +91,23 @@ fn a_rate_that_changes_slowly_becomes_a_profile() {
 
 #[test]
 fn prefixes_come_out_as_they_went_in() {
-    // Every fourth request goes on where the one 10 s before it was.
+    // All begin with the same block. Every fourth goes on where the one 10 s before it was.
     let records: Vec<_> = (0..4000_u64)
         .map(|idx| {
-            let names = |idx: u64| (0..8).map(move |block| idx * 100 + block);
+            let names = |idx: u64| (1..8).map(move |block| 1 + idx * 100 + block);
             let own: Vec<_> = match idx % 4 {
-                3 if idx >= 10 => names(idx - 10).take(6).chain(names(idx).take(2)).collect(),
+                3 if idx >= 10 => names(idx - 10).take(5).chain(names(idx).take(2)).collect(),
                 _ => names(idx).collect(),
             };
+            let own = std::iter::once(0).chain(own);
             let segment = |text| Segment { text: TextId(text), tokens: 512 };
-            let content = Content::new(own.into_iter().map(segment), None);
+            let content = Content::new(own.map(segment), None);
             Record { content, ..record(idx as f64, 4096, 9) }
         })
         .collect();
     let (traffic, goodness) = fit_many(&records);
-    assert!(traffic.prefixes.is_some());
+    let common = traffic.prefixes.unwrap().common;
+    assert!(common.share > 0.99 && common.tokens == Tokens::new(512), "{common:?}");
     let ratio = ratio(&goodness, "prefix reuse, infinite cache");
     assert!((ratio - 1.0).abs() < 0.15, "{ratio}");
 }
