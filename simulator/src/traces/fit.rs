@@ -156,12 +156,14 @@ impl Fitter {
     fn rates(&self, rest: (f64, f64), dispersion: f64) -> Vec<f64> {
         let mut counts: Vec<_> = self.counts.iter().map(|&count| count as f64).collect();
         let (count, covered) = rest;
-        if covered > 0.0 && covered >= 0.5 && counts.len() > 1 {
+        if covered >= 0.5 && counts.len() > 1 {
             counts.pop();
             counts.push(count / covered);
         }
         let mut moments = Moments::default();
-        counts.iter().for_each(|&count| moments.add(count));
+        for &count in &counts {
+            moments.add(count);
+        }
         let (mean, variance) = (moments.mean().unwrap_or(0.0), moments.variance().unwrap_or(0.0));
         let by_chance = dispersion.max(0.0) * mean;
         // The variance of n counts that vary by chance alone has a deviation of √(2/(n − 1)) of itself.

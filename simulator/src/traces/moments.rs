@@ -16,7 +16,7 @@ impl Moments {
         self.add_repeated(value, 1.0);
     }
 
-    /// Adds a value `times` times (Chan, Golub, LeVeque 1983).
+    /// Adds a value `times` times (Chan, Golub and `LeVeque` 1983).
     pub(super) fn add_repeated(&mut self, value: f64, times: f64) {
         if times <= 0.0 {
             return;

@@ -239,6 +239,7 @@ fn frame(rows: &[Record]) -> PolarsResult<DataFrame> {
 }
 
 /// An error of the library as one of reading or writing.
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
 fn other(error: polars::error::PolarsError) -> io::Error {
     io::Error::other(error.to_string())
 }

@@ -57,7 +57,7 @@ pub struct Sink {
 enum Writer {
     Csv(Box<dyn Write>),
     JsonLines(Box<dyn Write>),
-    Parquet(ParquetSink),
+    Parquet(Box<ParquetSink>),
 }
 
 /// A trace cannot be written.
@@ -184,7 +184,7 @@ impl fmt::Debug for Sink {
 impl Writer {
     fn begin(form: Form, packed: bool, file: File) -> io::Result<Self> {
         if form == Form::Parquet {
-            return Ok(Self::Parquet(ParquetSink::new(file)?));
+            return Ok(Self::Parquet(Box::new(ParquetSink::new(file)?)));
         }
         let mut to: Box<dyn Write> = if packed {
             // The header of the archive has neither a time nor a name, so the bytes are a function

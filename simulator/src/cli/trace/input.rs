@@ -20,10 +20,8 @@ pub(super) struct InputArgs {
     #[arg(long, value_name = "FORMAT", value_parser = format, conflicts_with = "map",
         help = format!("The format of the file, one of {} [default: what its content tells]", formats()))]
     format: Option<Format>,
-    /// The columns of a CSV or Parquet file of no known format, such as
-    /// "arrival=ts:ms,input=prompt_len,output=gen_len,model=name"; the unit of time is s, ms, us, ns
-    /// or date
-    #[arg(long, value_name = "ROLE=COLUMN,…")]
+    /// The columns of a CSV or Parquet file of no known format
+    #[arg(long, value_name = "ROLE=COLUMN,…", help = MAP)]
     map: Option<ColumnMap>,
     /// What becomes of failed requests, whose length is zero or whose status says so [default: skip
     /// where a format marks failures, else refuse]
@@ -46,6 +44,10 @@ pub(super) struct InputArgs {
     #[arg(long, short)]
     quiet: bool,
 }
+
+const MAP: &str = "\
+The columns of a CSV or Parquet file of no known format, such as \
+\"arrival=ts:ms,input=prompt_len,output=gen_len,model=name\"; the unit of time is s, ms, us, ns or date";
 
 /// What becomes of failed requests.
 #[derive(Debug, Clone, Copy, ValueEnum)]

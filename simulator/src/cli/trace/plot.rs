@@ -126,10 +126,17 @@ where
         .configure_mesh()
         .label_style((embedded_font()?, 12))
         .x_desc(x)
+        .x_label_formatter(&short)
         .y_desc(y)
         .light_line_style(TRANSPARENT)
         .draw()
         .map_err(failed)
+}
+
+/// A number without zeros behind it.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "plotters hands out references")]
+fn short(value: &f64) -> String {
+    format!("{}", (value * 1e6).round() / 1e6)
 }
 
 /// Stairs with few points: the share is kept where it has grown by a pixel.

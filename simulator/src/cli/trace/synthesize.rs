@@ -63,7 +63,7 @@ impl SynthesizeArgs {
         match preset.unwrap_or(Preset::AzureChat) {
             Preset::AzureChat => {
                 let arrivals = synthesis::azure_chat(duration, streams);
-                let records = arrivals.clone().into_iter().map(record);
+                let records = arrivals.iter().map(record);
                 write(records, duration, &out)?;
                 let statistics = Statistics::of(&arrivals);
                 statistics.map_or(Ok(()), |statistics| print(&format!("{statistics}\n")))
@@ -78,8 +78,8 @@ fn read(generator: &Path) -> Result<FittedTraffic> {
     Ok(FittedTraffic::parse(&name, &text)?)
 }
 
-fn record(arrival: Arrival) -> Record {
-    let Arrival { at, prompt, output, .. } = arrival;
+fn record(arrival: &Arrival) -> Record {
+    let &Arrival { at, prompt, output, .. } = arrival;
     Record { at, prompt, output, model: None, content: Content::default() }
 }
 

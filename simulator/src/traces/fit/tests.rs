@@ -5,10 +5,14 @@ use crate::traces::{Drawn, Goodness};
 /// What is fitted to records, and how good it is.
 fn fit(records: &[Record]) -> (FittedTraffic, Option<Goodness>) {
     let mut inspector = Inspector::default();
-    records.iter().for_each(|record| inspector.add(record, None));
+    for record in records {
+        inspector.add(record, None);
+    }
     let inspection = inspector.finish().unwrap();
     let mut fitter = Fitter::new(&inspection, None);
-    records.iter().for_each(|record| fitter.add(record));
+    for record in records {
+        fitter.add(record);
+    }
     let traffic = fitter.finish("a test", &inspection).unwrap();
     let goodness = Goodness::of(&traffic, &inspection);
     (traffic, goodness)

@@ -138,7 +138,7 @@ impl Reader {
         faults.none_or_error(path)?;
         let reader = Self::of_rows(path, format, rows, options);
         let rows = Intake { estimated, ..reader.rows };
-        Ok(Self { position, rows, ..reader })
+        Ok(Self { rows, position, ..reader })
     }
 
     /// The requests in rows that something else reads.

@@ -42,22 +42,19 @@ impl<R: Read> Table<R> {
             let headers: Vec<_> = layouts.iter().map(Layout::required).collect();
             headers.join(" or ")
         };
-        let header = match records.next()? {
-            Some((line, record)) => Header::read(record, layouts).map_err(|fault| {
-                faults.add(match fault {
-                    Unreadable::NotUtf8(found) => {
-                        TraceFault::NotUtf8 { line, column: "header".to_owned(), value: found }
-                    }
-                    Unreadable::Unknown(found) => {
-                        TraceFault::UnknownHeader { line, found, accepted: accepted() }
-                    }
-                });
-            }),
-            None => {
-                faults.add(TraceFault::Empty { accepted: accepted() });
-                Err(())
-            }
+        let header = if let Some((line, record)) = records.next()? {
+            Header::read(record, layouts).map_err(|fault| match fault {
+                Unreadable::NotUtf8(value) => {
+                    TraceFault::NotUtf8 { line, column: "header".to_owned(), value }
+                }
+                Unreadable::Unknown(found) => {
+                    TraceFault::UnknownHeader { line, found, accepted: accepted() }
+                }
+            })
+        } else {
+            Err(TraceFault::Empty { accepted: accepted() })
         };
+        let header = header.map_err(|fault| faults.add(fault));
         let columns = header.ok().map(|header| {
             let (zeros, sorted) = rules(header.layout.format);
             Columns {
