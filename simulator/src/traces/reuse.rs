@@ -36,7 +36,7 @@ const SIZES: [u64; 8] = [1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 24, 1 << 26, 1
 /// storage hierarchies"). A prompt's prefix is found up to the first text that is not.
 ///
 /// The work for a text grows with the logarithm of the number of texts, the memory with their
-/// number.
+/// number: some 80 bytes each.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReuseCounts {
     recency: Recency,

@@ -58,14 +58,25 @@ fn a_trace_is_shown() {
 #[test]
 fn a_fitted_trace_is_compared() {
     let workdir = WorkDir::new(SCENARIO, TRACE);
-    workdir.write("c.jsonl", &conversations());
-    let fitted = stdout(&workdir, &["trace", "fit", "c.jsonl", "-o", "c.yaml"]);
+    let preset = ["trace", "synthesize", "--preset=azure-chat", "--duration=20m", "-o", "c.csv"];
+    stdout(&workdir, &preset);
+    let fitted = stdout(&workdir, &["trace", "fit", "c.csv", "-o", "c.yaml"]);
     insta::assert_snapshot!("trace_fit", fitted);
+}
+
+#[test]
+fn a_run_reads_what_was_drawn_from_a_fitted_trace() {
+    let workdir = WorkDir::new(SCENARIO, TRACE);
+    workdir.write("c.jsonl", &conversations());
+    stdout(&workdir, &["trace", "fit", "c.jsonl", "-o", "c.yaml"]);
     let args = ["trace", "synthesize", "c.yaml", "-o", "d.jsonl", "--duration", "5m"];
     let drawn = stdout(&workdir, &args);
     assert!(drawn.starts_with("d.jsonl: "), "{drawn}");
-    // A run reads what was drawn.
-    workdir.simulate("out", &["--trace", "d.jsonl"]);
+    let results = workdir.simulate("out", &["--trace", "d.jsonl"]);
+    let summary = std::fs::read_to_string(results.join("summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap();
+    let hits = summary["prefix_cache_hit_rate"].as_f64().unwrap();
+    assert!(hits > 0.1, "prompts have nothing in common: {hits}");
 }
 
 #[test]
