@@ -7,8 +7,8 @@ use std::vec;
 
 use polars::error::PolarsResult;
 use polars::prelude::{
-    BatchedWriter, Column, DataFrame, DataType, NamedFrom, ParquetCompression, ParquetReader,
-    ParquetWriter, SerReader, Series,
+    ArrowDataType, BatchedWriter, Column, DataFrame, DataType, NamedFrom, ParquetCompression,
+    ParquetReader, ParquetWriter, SerReader, Series,
 };
 
 use crate::engine::Content;
@@ -28,7 +28,8 @@ const BATCH: usize = 1 << 17;
 /// When the file cannot be read, or its columns are those of no form.
 pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Reader, TraceError> {
     let unreadable = |error| TraceError::of(path, TraceFault::Unreadable(error));
-    let (names, total) = columns_and_rows(path).map_err(|error| unreadable(other(error)))?;
+    let (columns, total) = columns_and_rows(path).map_err(|error| unreadable(other(error)))?;
+    let names: Vec<_> = columns.iter().map(|(name, _)| name.clone()).collect();
     let layouts = options.layouts();
     let fits = |layout: &Layout| Some((layout.clone(), layout.places(&names)?));
     let Some((layout, places)) = layouts.iter().find_map(fits) else {
@@ -36,6 +37,13 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Reader, TraceEr
         let (found, accepted) = (names.join(","), accepted.join(" or "));
         return Err(TraceError::of(path, TraceFault::UnknownHeader { line: 1, found, accepted }));
     };
+    // Parquet's own types of time are those that the library was built without.
+    let mut other_types =
+        (0..).zip(&columns).filter(|&(idx, (_, plain))| places.uses(idx) && !plain);
+    if let Some((_, (name, _))) = other_types.next() {
+        let message = format!("{name} is a column of another type than numbers or texts");
+        return Err(unreadable(io::Error::other(message)));
+    }
     let format = layout.format;
     let (zeros, sorted) = options.rules(format);
     let used = names.iter().enumerate().filter(|&(idx, _)| places.uses(idx));
@@ -58,11 +66,17 @@ pub(super) fn open(path: &Path, options: &ReadOptions) -> Result<Reader, TraceEr
     Ok(Reader::of_rows(path, format, Box::new(rows), options))
 }
 
-fn columns_and_rows(path: &Path) -> PolarsResult<(Vec<String>, usize)> {
+/// The names of the columns and whether each holds numbers or texts, and the number of rows.
+fn columns_and_rows(path: &Path) -> PolarsResult<(Vec<(String, bool)>, usize)> {
     let mut reader = ParquetReader::new(File::open(path)?);
     let schema = reader.schema()?;
-    let names = schema.iter_names().map(ToString::to_string).collect();
-    Ok((names, reader.num_rows()?))
+    let columns = schema.iter_values().map(|field| {
+        let dtype = field.dtype();
+        let texts = [ArrowDataType::Utf8, ArrowDataType::LargeUtf8, ArrowDataType::Utf8View]
+            .contains(dtype);
+        (field.name.to_string(), texts || dtype.is_numeric())
+    });
+    Ok((columns.collect(), reader.num_rows()?))
 }
 
 #[derive(Debug)]
@@ -171,6 +185,12 @@ fn nanos(column: &Column, clock: Clock) -> PolarsResult<Vec<Option<i64>>> {
         let texts = column.str()?;
         return Ok(texts.iter().map(|text| text.and_then(|text| clock.nanos(text))).collect());
     }
+    if column.dtype().is_integer() {
+        let numbers = column.cast(&DataType::Int64)?;
+        let numbers = numbers.i64()?;
+        let whole = |number: Option<i64>| number.and_then(|number| clock.nanos_of_whole(number));
+        return Ok(numbers.iter().map(whole).collect());
+    }
     let numbers = column.cast(&DataType::Float64)?;
     let numbers = numbers.f64()?;
     Ok(numbers.iter().map(|number| number.and_then(|number| clock.nanos_of(number))).collect())
@@ -242,4 +262,86 @@ fn frame(rows: &[Record]) -> PolarsResult<DataFrame> {
 #[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
 fn other(error: polars::error::PolarsError) -> io::Error {
     io::Error::other(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use optimizer::units::Timestamp;
+
+    use super::*;
+    use crate::workload::trace::Format;
+
+    /// A file of these columns, with prompts of 5 and 6 tokens and outputs of 7 and 0.
+    fn write(path: &Path, time: (&str, Column), names: [&str; 2]) {
+        let mut columns = vec![time.1.with_name(time.0.into())];
+        columns.push(Series::new(names[1].into(), [7_i32, 0]).into());
+        columns.push(Series::new("user".into(), ["a", "b"]).into());
+        columns.push(Series::new(names[0].into(), [5_i64, 6]).into());
+        let mut frame = DataFrame::new(2, columns).unwrap();
+        ParquetWriter::new(File::create(path).unwrap()).finish(&mut frame).unwrap();
+    }
+
+    #[test]
+    fn columns_of_any_form_and_type_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let millis =
+            || Column::from(Series::new("".into(), [1_700_000_000_000_i64, 1_700_000_000_250]));
+        let texts =
+            Series::new("".into(), ["2023-11-16 18:15:46", "2023-11-16 18:15:46.25"]).into();
+        let map = "arrival=t:ms,input=i,output=o".parse().ok();
+        let keep = ReadOptions {
+            failed: Some(crate::workload::trace::FailedRows::Keep),
+            ..ReadOptions::default()
+        };
+        let azure = ("TIMESTAMP", ["ContextTokens", "GeneratedTokens"]);
+        for (format, (name, lengths), times, options) in [
+            (Format::Azure, azure, texts, keep.clone()),
+            (Format::Mapped, ("t", ["i", "o"]), millis(), ReadOptions { map, ..keep }),
+        ] {
+            write(&path, (name, times), lengths);
+            let mut reader = crate::traces::open(&path, &options).unwrap();
+            let found: Vec<_> =
+                reader.by_ref().map(|row| (row.at, row.prompt.get(), row.output.get())).collect();
+            let later = Timestamp::from_seconds(0.25);
+            assert_eq!(found, [(Timestamp::ZERO, 5, 7), (later, 6, 1)], "{format:?}");
+            let summary = reader.finish().unwrap();
+            assert_eq!((summary.format, summary.failed), (Some(format), 1));
+            assert_eq!(summary.ignored_columns, ["user"]);
+        }
+    }
+
+    #[test]
+    fn faults_have_their_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.parquet");
+        let check = |name: &str, times: [f64; 2], expected: &str| {
+            write(&path, (name, Series::new("".into(), times).into()), ["i", "o"]);
+            let map = "arrival=t,input=i,output=o".parse().ok();
+            let options = ReadOptions { map, ..ReadOptions::default() };
+            let error = crate::traces::open(&path, &options).and_then(|mut reader| {
+                assert!(reader.by_ref().count() < 2);
+                reader.finish()
+            });
+            let error = error.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        };
+        check(
+            "t",
+            [0.0, 1.0],
+            "t.parquet:2: o: \"null, or out of range\" — expected a whole number",
+        );
+        check("t", [-1.0, 1.0], "t.parquet:1: t: ");
+        write(
+            &path,
+            ("TIMESTAMP", Series::new("".into(), [true, false]).into()),
+            ["ContextTokens", "GeneratedTokens"],
+        );
+        let error = crate::traces::open(&path, &ReadOptions::default()).unwrap_err().to_string();
+        assert!(
+            error.ends_with("TIMESTAMP is a column of another type than numbers or texts"),
+            "{error}"
+        );
+        check("when", [0.0, 1.0], "header: \"when,o,user,i\" — expected t,i,o");
+    }
 }

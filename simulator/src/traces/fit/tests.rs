@@ -1,5 +1,5 @@
 use super::*;
-use crate::engine::TextId;
+use crate::engine::{Segment, TextId};
 use crate::traces::{Drawn, Goodness};
 
 /// What is fitted to records, and how good it is.

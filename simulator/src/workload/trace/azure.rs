@@ -37,7 +37,7 @@ pub fn write(arrivals: &[Arrival], mut to: impl Write) -> io::Result<()> {
     to.flush()
 }
 
-/// Writes the row of one request, as [`write`] does.
+/// Writes the row of one request, as [`write()`] does.
 ///
 /// # Errors
 ///

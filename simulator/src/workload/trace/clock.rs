@@ -35,12 +35,18 @@ impl Clock {
 
     /// The nanoseconds that a text means: since 1970 for a date, else since the clock's own zero.
     pub(crate) fn nanos(self, text: &str) -> Option<i64> {
-        let Some(unit) = self.unit() else { return calendar(text) };
+        if self == Self::Calendar {
+            return calendar(text);
+        }
         match text.parse::<u64>() {
-            // Whole numbers are exact, also where a float would round them.
-            Ok(whole) => i64::try_from(whole).ok()?.checked_mul(unit),
+            Ok(whole) => self.nanos_of_whole(whole.try_into().ok()?),
             Err(_) => self.nanos_of(text.parse().ok()?),
         }
+    }
+
+    /// As [`nanos_of`](Self::nanos_of), but exact also where a float would round.
+    pub(crate) fn nanos_of_whole(self, value: i64) -> Option<i64> {
+        if value < 0 { None } else { value.checked_mul(self.unit()?) }
     }
 
     /// The nanoseconds of a number in this clock's unit, to the nearest; `None` for a calendar, or

@@ -145,9 +145,9 @@ struct Hashes {
 /// Whether the lines have a hash for each 16 tokens, and not for each 512.
 fn hashes_are_short(head: &[u8]) -> bool {
     let lines = head.split(|&byte| byte == b'\n');
-    let mut rows = lines.filter_map(|line| serde_json::from_slice::<Hashes>(line).ok()).peekable();
+    let rows = lines.filter_map(|line| serde_json::from_slice::<Hashes>(line).ok());
     // A prompt of up to 16 tokens has one hash in either form, and says nothing.
-    let mut telling = rows.by_ref().filter(|row| row.input_length > 16).peekable();
+    let mut telling = rows.filter(|row| row.input_length > 16).peekable();
     telling.peek().is_some()
         && telling.all(|row| row.hash_ids.len() as u64 == row.input_length.div_ceil(16))
 }

@@ -301,7 +301,9 @@ fn rows(
     estimated: &Rc<Cell<u64>>,
     faults: &mut Faults,
 ) -> Result<(Format, Box<dyn Rows>), TraceFault> {
-    let told = if options.map.is_some() { None } else { Format::of(source.head()) };
+    // Whoever maps columns has a table, whatever else it may look like.
+    let told = Format::of(source.head());
+    let told = told.filter(|&told| options.map.is_none() || told == Format::Parquet);
     let format = options.format.or(told);
     let bytes = source.into_bytes();
     match format {
