@@ -22,7 +22,8 @@
 //! 11. [`results`]: what is said about a run.
 //! 12. [`validation`]: the simulator against recorded runs of real servers.
 //! 13. [`calibration`]: a plant, from measurements of a real server.
-//! 14. [`cli`]: the commands of `plimsoll`.
+//! 14. [`traces`]: traces described, converted, and imitated.
+//! 15. [`cli`]: the commands of `plimsoll`.
 
 pub mod kernel;
 pub mod engine;
@@ -42,5 +43,7 @@ pub mod results;
 pub mod validation;
 #[cfg(feature = "cli")]
 pub mod calibration;
+#[cfg(feature = "cli")]
+pub mod traces;
 #[cfg(feature = "cli")]
 pub mod cli;

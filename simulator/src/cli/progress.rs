@@ -49,6 +49,41 @@ impl Bar {
     }
 }
 
+/// A bar of the bytes of a file on the standard error, if that is a terminal.
+#[derive(Debug)]
+pub(super) struct FileBar {
+    bar: ProgressBar,
+    name: String,
+}
+
+impl FileBar {
+    /// A bar for the file of this name; nothing is drawn when the user wants it `quiet`.
+    pub(super) fn new(name: &str, quiet: bool) -> Self {
+        let bar = if quiet || !io::stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(STEPS)
+        };
+        let style = ProgressStyle::with_template(TEMPLATE).expect("the template is well-formed");
+        bar.set_style(style.progress_chars("━╸─"));
+        Self { bar, name: name.to_owned() }
+    }
+
+    /// Shows which share of the file was read, and how many requests were in it.
+    pub(super) fn show(&self, share: f64, requests: u64) {
+        if self.bar.is_hidden() {
+            return;
+        }
+        self.bar.set_position(position(share));
+        self.bar.set_message(format!("{} · {} requests", self.name, HumanCount(requests)));
+    }
+
+    /// Takes the bar away.
+    pub(super) fn clear(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 /// A line on the standard error that says what is being done, if that is a terminal.
 #[derive(Debug)]
 pub(super) struct Spinner(ProgressBar);

@@ -1,15 +1,36 @@
 //! Recorded traffic.
 //!
-//! [`Trace::read`] takes the two column forms of [`azure`] and the objects of [`mooncake`]. A file
-//! with faults is refused as a whole, and the error names the faults, each with its line.
+//! A [`Reader`] yields the requests of a file one by one, whatever the file's [`Format`], packed by
+//! gzip or zstd or not; a [`Trace`] holds them all, for a run to replay. A file with faults is
+//! refused as a whole, and the error names the faults, each with its line.
+//!
+//! | format | times | lengths | also |
+//! |---|---|---|---|
+//! | [`Azure`](Format::Azure), [`Seconds`](Format::Seconds) | see [`azure`] | tokens | |
+//! | [`BurstGpt`](Format::BurstGpt) | seconds | tokens; 0 for failures | models |
+//! | [`TraceV2`](Format::TraceV2) | microseconds, in any order | tokens | models, shared prefixes |
+//! | [`Mapped`](Format::Mapped) | as a [`ColumnMap`] says | tokens | models |
+//! | [`Mooncake`](Format::Mooncake), [`TimedTrace`](Format::TimedTrace) | see [`hashes`] | tokens | shared prefixes |
+//! | [`ShareGpt`](Format::ShareGpt) | made up, at a given rate | characters, or tokens | |
+//! | [`InferencePerf`](Format::InferencePerf) | seconds, in any order | tokens | |
+//! | [`Parquet`](Format::Parquet) | as its columns say; not read by runs | tokens | models |
 
 pub mod azure;
+pub mod hashes;
+mod clock;
+mod elements;
 mod fault;
-pub mod mooncake;
+mod format;
+mod inference_perf;
+mod layout;
+mod order;
+mod reader;
+mod record;
+mod sharegpt;
+mod source;
+mod table;
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,12 +39,22 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use clock::{Clock, ParseClockError};
 pub use fault::{TraceError, TraceFault};
+pub use format::{FailedRows, Format};
+pub use layout::{ColumnMap, ParseColumnMapError};
+pub use reader::{ReadOptions, ReadSummary, Reader};
+pub use record::Record;
+
+#[cfg(feature = "cli")]
+pub(crate) use fault::Faults;
+#[cfg(feature = "cli")]
+pub(crate) use layout::{Layout, Places};
+#[cfg(feature = "cli")]
+pub(crate) use record::{Models, Row, Rows};
 
 use super::Arrival;
 use super::stats::Statistics;
-use azure::Contents;
-use fault::Faults;
 
 /// A recording of the requests that arrived somewhere, in the order of their arrival.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,21 +76,16 @@ impl Trace {
         Self { name: name.into(), arrivals, ignored_columns: Vec::new() }
     }
 
-    /// Reads a file in one of the forms of [`azure`] or of [`mooncake`]. The trace is named as the file, without
-    /// its extension.
+    /// Reads a file of any form but Parquet. The trace is named as the file, without its extension.
     ///
     /// # Errors
     ///
     /// When the file cannot be read, or has a fault; up to [`TraceError::LIMIT`] are listed.
     pub fn read(path: &Path) -> Result<Self, TraceError> {
-        let mut faults = Faults::default();
-        let contents = contents(path, &mut faults).unwrap_or_else(|error| {
-            faults.add(TraceFault::Unreadable(error));
-            Contents::default()
-        });
-        faults.none_or_error(path)?;
+        let mut reader = Reader::open(path, &ReadOptions::default())?;
+        let arrivals = reader.by_ref().map(Arrival::from).collect();
+        let ignored_columns = reader.finish()?.ignored_columns;
         let name = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-        let Contents { arrivals, ignored_columns } = contents;
         Ok(Self { name, arrivals, ignored_columns })
     }
 
@@ -99,22 +125,6 @@ impl Trace {
         Statistics::of(&self.arrivals)
     }
 }
-
-fn contents(path: &Path, faults: &mut Faults) -> io::Result<Contents> {
-    let mut file = BufReader::new(File::open(path)?);
-    if file.fill_buf()?.starts_with(&GZIP_MAGIC) {
-        faults.add(TraceFault::Compressed);
-        return Ok(Contents::default());
-    }
-    // No header of a CSV file begins like an object.
-    if file.fill_buf()?.trim_ascii_start().starts_with(b"{") {
-        let arrivals = mooncake::read(file, faults)?;
-        return Ok(Contents { arrivals, ignored_columns: Vec::new() });
-    }
-    azure::read(file, faults)
-}
-
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// How many times as fast as recorded a trace is replayed: 2 halves every gap between requests.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -250,10 +260,16 @@ mod tests {
             assert_eq!(error, format!("{}: {expected}", path.display()));
         };
         check("absent.csv", None, "cannot be read: No such file or directory (os error 2)");
+        check("cut.csv.gz", Some(&[0x1f, 0x8b, 8, 0]), "cannot be read: unexpected end of file");
         check(
-            "trace.csv.gz",
-            Some(&[0x1f, 0x8b, 8, 0]),
-            "is compressed with gzip; unpack it first, as with gunzip",
+            "t.parquet",
+            Some(b"PAR1"),
+            "is Parquet — expected text; plimsoll trace convert turns it into CSV",
+        );
+        check(
+            "chats.json",
+            Some(b"[{\"conversations\": []}]"),
+            "has lengths and no times — expected a rate at which they arrive, as with --rate 5/s",
         );
     }
 }

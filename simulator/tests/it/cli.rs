@@ -119,7 +119,7 @@ fn flags_are_checked_by_the_parser() {
 #[test]
 fn traces_with_faults() {
     check_trace(TRACE, "", &["t.csv: is empty"]);
-    check_trace("0.5,1000,20\n7.25,30,40\n15,500,1\n", "", &["t.csv: is empty below its header"]);
+    check_trace("0.5,1000,20\n7.25,30,40\n15,500,1\n", "", &["t.csv: has no requests"]);
     check_trace("15,500,1\n", "15,50", &["t.csv:4: 2 fields", "expected 3"]);
     check_trace(
         "7.25,30,40",

@@ -13,4 +13,5 @@ mod readme;
 mod scenarios;
 mod slo_capacity;
 mod theory;
+mod trace;
 mod validate;

@@ -21,6 +21,11 @@ impl TraceError {
     /// How many faults are kept; further ones are counted.
     pub const LIMIT: usize = 20;
 
+    /// The error of a file with one fault.
+    pub(crate) fn of(file: &Path, fault: TraceFault) -> Self {
+        Self { file: file.to_owned(), faults: vec![fault], total: 1 }
+    }
+
     /// The file.
     #[must_use]
     pub fn file(&self) -> &Path {
@@ -66,9 +71,12 @@ pub enum TraceFault {
     /// The system refuses to read the file.
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
-    /// The file is a gzip archive.
-    #[error("is compressed with gzip; unpack it first, as with gunzip")]
-    Compressed,
+    /// The file is Parquet, which a run does not read.
+    #[error("is Parquet — expected text; plimsoll trace convert turns it into CSV")]
+    Parquet,
+    /// The file has lengths only, and no rate was given.
+    #[error("has lengths and no times — expected a rate at which they arrive, as with --rate 5/s")]
+    NoTimes,
     /// There is not even a header.
     #[error("is empty — expected a header: {accepted}")]
     Empty {
@@ -85,8 +93,8 @@ pub enum TraceFault {
         /// The headers that can be read.
         accepted: String,
     },
-    /// Nothing follows the header.
-    #[error("is empty below its header — expected a row for each request")]
+    /// There is no request.
+    #[error("has no requests — expected at least one")]
     NoRows,
     /// A row has more or fewer fields than the header, as the last row of a file that was cut off.
     #[error(
@@ -109,19 +117,19 @@ pub enum TraceFault {
         /// Where.
         line: u64,
         /// In which column; "header" in the header.
-        column: &'static str,
+        column: String,
         /// What stands there, with a � for each byte that is no text.
         value: String,
     },
-    /// A line is no object of the kind that the file holds.
-    #[error(
-        "{message} — expected an object with timestamp, input_length, output_length and hash_ids"
-    )]
+    /// There is no object, or none of the kind that the file holds.
+    #[error("{message} — expected {expected}")]
     Json {
         /// Where.
         line: u64,
         /// What is wrong.
         message: String,
+        /// What the file should hold.
+        expected: &'static str,
     },
     /// A field does not hold what its column should.
     #[error("{column}: {value:?} — expected {expected}")]
@@ -129,7 +137,7 @@ pub enum TraceFault {
         /// Where.
         line: u64,
         /// In which column.
-        column: &'static str,
+        column: String,
         /// What stands there.
         value: String,
         /// What would have been right.
@@ -141,11 +149,27 @@ pub enum TraceFault {
         /// Where.
         line: u64,
         /// In which column.
-        column: &'static str,
+        column: String,
         /// What stands there.
         value: String,
         /// The line with the later time.
         previous: u64,
+    },
+    /// A row is too far from its place for the file to be sorted as it is read.
+    #[error("more than {rows} rows behind later ones — expected a file nearer to order of time")]
+    TooLate {
+        /// Where.
+        line: u64,
+        /// How many rows are sorted at a time.
+        rows: usize,
+    },
+    /// There are too many rows with the same time for them to be spread.
+    #[error("more than {rows} rows with one time — expected fewer, or no spread (--spread 0s)")]
+    TooManyAtOnce {
+        /// Where.
+        line: u64,
+        /// How many rows are spread at most.
+        rows: usize,
     },
 }
 
@@ -154,13 +178,19 @@ impl TraceFault {
     #[must_use]
     pub const fn line(&self) -> Option<u64> {
         match *self {
-            Self::Unreadable(_) | Self::Compressed | Self::Empty { .. } | Self::NoRows => None,
+            Self::Unreadable(_)
+            | Self::Parquet
+            | Self::NoTimes
+            | Self::Empty { .. }
+            | Self::NoRows => None,
             Self::UnknownHeader { line, .. }
             | Self::FieldCount { line, .. }
             | Self::NotUtf8 { line, .. }
             | Self::Json { line, .. }
             | Self::Value { line, .. }
-            | Self::Unordered { line, .. } => Some(line),
+            | Self::Unordered { line, .. }
+            | Self::TooLate { line, .. }
+            | Self::TooManyAtOnce { line, .. } => Some(line),
         }
     }
 }
@@ -168,28 +198,37 @@ impl TraceFault {
 /// The faults of a file that is being read. It keeps only the first few, so that a long file of
 /// nonsense costs no memory.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     kept: Vec<TraceFault>,
     total: usize,
 }
 
 impl Faults {
-    pub(super) fn add(&mut self, fault: TraceFault) {
+    pub(crate) fn add(&mut self, fault: TraceFault) {
         self.total += 1;
         if self.kept.len() < TraceError::LIMIT {
             self.kept.push(fault);
         }
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         self.total == 0
     }
 
     /// The error, if there was any fault.
-    pub(super) fn none_or_error(self, file: &Path) -> Result<(), TraceError> {
+    pub(crate) fn none_or_error(self, file: &Path) -> Result<(), TraceError> {
         if self.is_empty() {
             return Ok(());
         }
         Err(TraceError { file: file.to_owned(), faults: self.kept, total: self.total })
+    }
+}
+
+/// The beginning of a text, for a message; what is no text shows as �.
+pub(super) fn excerpt(bytes: &[u8]) -> String {
+    const LONGEST: usize = 120;
+    match bytes.get(..LONGEST) {
+        Some(beginning) => format!("{}…", String::from_utf8_lossy(beginning)),
+        None => String::from_utf8_lossy(bytes).into_owned(),
     }
 }

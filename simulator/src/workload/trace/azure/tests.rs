@@ -1,21 +1,26 @@
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use optimizer::units::Seconds;
 
 use super::*;
-use crate::workload::trace::TraceError;
+use crate::engine::Content;
+use crate::workload::trace::{ReadOptions, Reader, TraceError, TraceFault};
 
 const HEADER: &str = "arrived_at,num_prefill_tokens,num_decode_tokens\n";
 
 /// The requests of a text, as (nanoseconds, prompt, output), or its error.
 fn parse(text: impl AsRef<[u8]>) -> Result<Vec<(u64, u64, u64)>, String> {
-    let mut faults = Faults::default();
-    let contents = read(text.as_ref(), &mut faults).unwrap();
-    faults.none_or_error(Path::new("t.csv")).map_err(|error| error.to_string())?;
+    let arrivals = read(text.as_ref()).map_err(|error| error.to_string())?;
     let row =
         |arrival: Arrival| (arrival.at.as_nanos(), arrival.prompt.get(), arrival.output.get());
-    Ok(contents.arrivals.into_iter().map(row).collect())
+    Ok(arrivals.into_iter().map(row).collect())
+}
+
+fn read(text: &[u8]) -> Result<Vec<Arrival>, TraceError> {
+    let mut reader = Reader::of_text("t.csv", text, &ReadOptions::default())?;
+    let arrivals = reader.by_ref().map(Arrival::from).collect();
+    reader.finish()?;
+    Ok(arrivals)
 }
 
 /// The error of a text.
@@ -83,10 +88,7 @@ fn what_is_written_is_read_back_exactly() {
         .collect();
     let mut text = Vec::new();
     write(&arrivals, &mut text).unwrap();
-    let mut faults = Faults::default();
-    let contents = read(&text[..], &mut faults).unwrap();
-    assert!(faults.is_empty());
-    assert_eq!(contents.arrivals, arrivals);
+    assert_eq!(read(&text).unwrap(), arrivals);
 }
 
 #[test]
@@ -100,11 +102,11 @@ fn times_are_written_to_the_nearest_microsecond() {
 
 #[test]
 fn a_file_without_requests_is_refused() {
-    insta::assert_snapshot!(fault(""), @"t.csv: is empty — expected a header: TIMESTAMP,ContextTokens,GeneratedTokens or arrived_at,num_prefill_tokens,num_decode_tokens");
-    insta::assert_snapshot!(fault("\n\r\n"), @"t.csv: is empty — expected a header: TIMESTAMP,ContextTokens,GeneratedTokens or arrived_at,num_prefill_tokens,num_decode_tokens");
-    insta::assert_snapshot!(fault(HEADER), @"t.csv: is empty below its header — expected a row for each request");
-    insta::assert_snapshot!(fault("\ntime,prompt,output\n1,2,3\n"), @r#"t.csv:2: header: "time,prompt,output" — expected TIMESTAMP,ContextTokens,GeneratedTokens or arrived_at,num_prefill_tokens,num_decode_tokens, in any order, among any others"#);
-    insta::assert_snapshot!(fault("arrived_at,ContextTokens,GeneratedTokens\n1,2,3\n"), @r#"t.csv:1: header: "arrived_at,ContextTokens,GeneratedTokens" — expected TIMESTAMP,ContextTokens,GeneratedTokens or arrived_at,num_prefill_tokens,num_decode_tokens, in any order, among any others"#);
+    insta::assert_snapshot!(fault(""), @"t.csv: is empty — expected a header: TIMESTAMP,ContextTokens,GeneratedTokens or arrived_at,num_prefill_tokens,num_decode_tokens or Timestamp,Request tokens,Response tokens or arrival_time_us,input_tokens,output_tokens");
+    insta::assert_snapshot!(fault("\n\r\n"), @"t.csv: is empty — expected a header: TIMESTAMP,ContextTokens,GeneratedTokens or arrived_at,num_prefill_tokens,num_decode_tokens or Timestamp,Request tokens,Response tokens or arrival_time_us,input_tokens,output_tokens");
+    insta::assert_snapshot!(fault(HEADER), @"t.csv: has no requests — expected at least one");
+    insta::assert_snapshot!(fault("\ntime,prompt,output\n1,2,3\n"), @r#"t.csv:2: header: "time,prompt,output" — expected TIMESTAMP,ContextTokens,GeneratedTokens or arrived_at,num_prefill_tokens,num_decode_tokens or Timestamp,Request tokens,Response tokens or arrival_time_us,input_tokens,output_tokens, in any order, among any others"#);
+    insta::assert_snapshot!(fault("arrived_at,ContextTokens,GeneratedTokens\n1,2,3\n"), @r#"t.csv:1: header: "arrived_at,ContextTokens,GeneratedTokens" — expected TIMESTAMP,ContextTokens,GeneratedTokens or arrived_at,num_prefill_tokens,num_decode_tokens or Timestamp,Request tokens,Response tokens or arrival_time_us,input_tokens,output_tokens, in any order, among any others"#);
 }
 
 #[test]
@@ -182,12 +184,13 @@ proptest::proptest! {
     fn every_row_is_a_request_or_has_a_fault(
         rows in proptest::collection::vec("[0-9]{1,2},[0-9]{1,2},[0-9]{1,2}|[-+.,eN0-9 é]{0,9}", 1..6),
     ) {
-        let mut faults = Faults::default();
-        let contents = read(format!("{HEADER}{}", rows.join("\n")).as_bytes(), &mut faults).unwrap();
-        let error = faults.none_or_error(Path::new("t.csv")).err();
+        let text = format!("{HEADER}{}", rows.join("\n"));
+        let mut reader = Reader::of_text("t.csv", text.as_bytes(), &ReadOptions::default()).unwrap();
+        let requests = reader.by_ref().count();
+        let error = reader.finish().err();
         let faults = error.iter().flat_map(TraceError::faults);
         let faulty: BTreeSet<_> = faults.filter_map(TraceFault::line).collect();
         let blank = rows.iter().filter(|row| row.trim_ascii().is_empty()).count();
-        proptest::prop_assert_eq!(contents.arrivals.len() + faulty.len() + blank, rows.len());
+        proptest::prop_assert_eq!(requests + faulty.len() + blank, rows.len());
     }
 }
