@@ -113,13 +113,24 @@ impl Outlook {
         &self.points
     }
 
-    /// The highest upper bound from now to `lead` ahead, the first point beyond it included; `None`
-    /// when nothing is known.
+    /// The highest upper bound from now to `lead` ahead, on the straight line between points and as
+    /// at the last one beyond it; `None` when nothing is known.
     #[must_use]
     pub fn peak(&self, lead: Seconds) -> Option<RequestRate> {
         let beyond = self.points.iter().position(|point| point.lead >= lead);
-        let until = beyond.map_or(self.points.len(), |idx| idx + 1);
-        self.points[..until].iter().map(|point| point.upper).max()
+        let until = beyond.unwrap_or(self.points.len());
+        let within = self.points[..until].iter().map(|point| point.upper).max();
+        let at_end = beyond.map(|idx| {
+            let after = &self.points[idx];
+            let before = &self.points[idx.saturating_sub(1)];
+            let share = (lead - before.lead) / (after.lead - before.lead);
+            if share.is_finite() {
+                before.upper * (1.0 - share) + after.upper * share
+            } else {
+                after.upper
+            }
+        });
+        within.max(at_end)
     }
 }
 

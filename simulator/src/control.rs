@@ -9,7 +9,7 @@
 //! | rates | what a counter grew from the first sample to the last, over the time between them |
 //! | means | what a histogram's sum grew, over what its count grew; missing when that is nothing |
 //! | the gateway's queue | the last sample |
-//! | `burstiness` | over the last [`BURST_WINDOW`]: variance over mean of the arrivals in 5 s |
+//! | `burstiness` | over the last [`BURST_WINDOW`]: variance over mean of the arrivals in 5 s, by how much neighbors differ |
 //! | `recentRequests` | what the counter grew over the retention time, or since the run began |
 //!
 //! A replica that was sampled once has its gauges, and neither rates nor means. A data parallel

@@ -23,7 +23,7 @@ pub struct Demand {
     /// counts arrivals.
     pub recent_requests: Signal<RequestCount>,
     /// How arrivals cluster: the variance of the number of arrivals in a few seconds over its mean,
-    /// which is 1 for a Poisson process.
+    /// which is 1 for a Poisson process. A rate that changes over minutes is not meant by it.
     pub burstiness: Signal<Variation>,
     /// Prompt tokens of the requests that arrived in the scrape window.
     pub input: Lengths,

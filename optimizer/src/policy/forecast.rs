@@ -20,7 +20,7 @@ pub struct ForecastPolicy {
 impl Default for ForecastPolicy {
     fn default() -> Self {
         Self {
-            confidence: Fraction::new(0.95),
+            confidence: Fraction::new(0.8),
             trend_window: Seconds::from_minutes(5.0),
             season: Seconds::from_minutes(24.0 * 60.0),
         }

@@ -15,7 +15,7 @@ pub struct GatewayState {
     /// Output lengths of the requests that were answered to the end.
     pub outputs: Moments,
     /// Arrivals in each [`BIN`] that is over.
-    pub bins: Moments,
+    pub bins: Bins,
     /// The bin of the last arrival, by its number.
     bin: u64,
     in_bin: u64,
@@ -57,10 +57,69 @@ impl GatewayState {
         let bin = now.as_nanos() / (Timestamp::ZERO + BIN).as_nanos();
         if bin > self.bin {
             self.bins.add(std::mem::take(&mut self.in_bin));
-            // The bins between the two are empty.
-            self.bins.count += bin - self.bin - 1;
+            self.bins.add_empty(bin - self.bin - 1);
             self.bin = bin;
         }
+    }
+}
+
+/// Counts of arrivals in bins one after the other, and by how much neighbors differ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bins {
+    count: u64,
+    arrivals: u64,
+    steps: u64,
+    /// The sum of the squared differences between neighbors.
+    squares: u128,
+    last: Option<u64>,
+}
+
+impl Bins {
+    /// How many there are.
+    #[must_use]
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+
+    fn add(&mut self, arrivals: u64) {
+        if let Some(last) = self.last.replace(arrivals) {
+            self.steps += 1;
+            self.squares += u128::from(arrivals.abs_diff(last)).pow(2);
+        }
+        self.count += 1;
+        self.arrivals += arrivals;
+    }
+
+    fn add_empty(&mut self, bins: u64) {
+        if bins > 0 {
+            self.add(0);
+            self.steps += bins - 1;
+            self.count += bins - 1;
+        }
+    }
+
+    /// What was added since `earlier`.
+    #[must_use]
+    pub const fn since(&self, earlier: &Self) -> Self {
+        Self {
+            count: self.count.saturating_sub(earlier.count),
+            arrivals: self.arrivals.saturating_sub(earlier.arrivals),
+            steps: self.steps.saturating_sub(earlier.steps),
+            squares: self.squares.saturating_sub(earlier.squares),
+            last: self.last,
+        }
+    }
+
+    /// The variance over the mean, which is 1 for a Poisson process; `None` when there are fewer
+    /// than two bins, or no arrivals.
+    ///
+    /// The variance is half the mean square of the differences between neighbors (von Neumann's
+    /// estimate), so a rate that rises and falls over minutes is not taken for bursts.
+    #[must_use]
+    pub fn dispersion(&self) -> Option<Variation> {
+        let mean = self.arrivals as f64 / self.count as f64;
+        let variance = self.squares as f64 / (2.0 * self.steps as f64);
+        Variation::checked(variance / mean)
     }
 }
 
@@ -117,14 +176,6 @@ impl Moments {
         Variation::checked(self.variance()?.sqrt() / mean)
     }
 
-    /// The variance over the mean, which is 1 for counts of a Poisson process; `None` when there are
-    /// fewer than two, or nothing but zeros.
-    #[must_use]
-    pub fn dispersion(&self) -> Option<Variation> {
-        let mean = self.sum as f64 / self.count as f64;
-        Variation::checked(self.variance()? / mean)
-    }
-
     /// The unbiased estimate: (n·Σx² − (Σx)²) / (n(n − 1)). The difference is taken in integers, so
     /// equal numbers have a variance of exactly zero.
     fn variance(&self) -> Option<f64> {
@@ -151,14 +202,35 @@ mod tests {
     fn moments_give_mean_and_variance() {
         let moments = of(&[2, 4, 4, 4, 5, 5, 7, 9]);
         assert_eq!(moments.mean(), Some(MeanTokens::new(5.0)));
-        // The squares of the differences are 32 together.
-        assert_eq!(moments.dispersion(), Some(Variation::new(32.0 / 7.0 / 5.0)));
+        // The squares of the differences from it are 32 together.
         assert_eq!(moments.variation(), Some(Variation::new((32.0_f64 / 7.0).sqrt() / 5.0)));
         assert_eq!(of(&[1_000_000_007; 9]).variation(), Some(Variation::ZERO));
         for few in [of(&[]), of(&[7]), of(&[0, 0])] {
-            assert_eq!((few.variation(), few.dispersion()), (None, None));
+            assert_eq!(few.variation(), None);
         }
         assert_eq!(of(&[1, 2, 3, 9]).since(&of(&[1, 2])), of(&[3, 9]));
+    }
+
+    #[test]
+    fn neighbors_tell_bursts_and_a_slope_does_not() {
+        let bins = |numbers: &[u64]| {
+            let mut bins = Bins::default();
+            numbers.iter().for_each(|&number| bins.add(number));
+            bins
+        };
+        // The squares are 4, 16, 36, 16 and 4.
+        let bursts = bins(&[2, 4, 0, 6, 2, 4]);
+        assert_eq!(bursts.dispersion(), Some(Variation::new(76.0 / 10.0 / 3.0)));
+        assert_eq!(bins(&[1, 2, 3, 4, 5]).dispersion(), Some(Variation::new(0.5 / 3.0)));
+        // Of the last three bins, the first differs from its neighbor too.
+        let late = bursts.since(&bins(&[2, 4, 0]));
+        assert_eq!(late.dispersion(), Some(Variation::new(56.0 / 6.0 / 4.0)));
+        let mut gap = bins(&[4]);
+        gap.add_empty(3);
+        assert_eq!(gap, bins(&[4, 0, 0, 0]));
+        for few in [bins(&[]), bins(&[7]), bins(&[0, 0])] {
+            assert_eq!(few.dispersion(), None);
+        }
     }
 
     #[test]

@@ -205,8 +205,8 @@ fn bursts_show_in_the_variance_of_arrivals_and_take_a_minute_to_judge() {
     }
     assert_eq!(found[5], Signal::Missing);
     let Signal::Seen { value, .. } = found[6] else { panic!("twelve bins are over") };
-    // Six times ten and six times nothing: 5 on average, each 5 away from it.
-    let expected = 12.0 * 25.0 / 11.0 / 5.0;
+    // Six times ten and six times nothing: 5 on average, and each 10 away from its neighbor.
+    let expected = 100.0 / 2.0 / 5.0;
     assert!((value.value() - expected).abs() < 1e-9, "{value} is not {expected}");
 }
 

@@ -4,7 +4,9 @@ use super::replica::RequestMix;
 use crate::analyzers::Subject;
 use crate::decision::{Reason, SloReason};
 use crate::observation::{Reading, ReplicaObservation, Role, Signal, VariantObservation};
-use crate::units::{Fraction, MeanTokens, QueueLength, RequestRate, Seconds, TokenRate, Variation};
+use crate::units::{
+    Fraction, MeanTokens, QueueLength, Replicas, RequestRate, Seconds, TokenRate, Variation,
+};
 
 /// Where nobody says how lengths vary, and how arrivals cluster: as an exponential distribution and
 /// as a Poisson process.
@@ -127,8 +129,21 @@ fn read_mix(reader: &mut Reader<'_>, before: Option<RequestMix>) -> Option<Reque
         input_variation: reader.read(&demand.input.variation).unwrap_or(USUAL),
         output_variation: reader.read(&demand.output.variation).unwrap_or(USUAL),
         prefix_hits: mean_hits(reader).unwrap_or(Fraction::ZERO),
-        burstiness: reader.read(&demand.burstiness).unwrap_or(USUAL),
+        burstiness: share_of(reader.read(&demand.burstiness).unwrap_or(USUAL), replicas(reader)),
     })
+}
+
+/// How the arrivals at one of several replicas cluster when each takes its share of all arrivals. A
+/// burst is spread over them, and what is left of it is nearer to a Poisson process.
+fn share_of(burstiness: Variation, replicas: Replicas) -> Variation {
+    let count = replicas.as_f64().max(1.0);
+    Variation::checked(1.0 + (burstiness.value() - 1.0) / count).unwrap_or(burstiness)
+}
+
+/// Replicas that take prompts now.
+fn replicas(reader: &Reader<'_>) -> Replicas {
+    let take_prompts = reader.subject.variants.iter().filter(|v| v.role != Role::Decode);
+    take_prompts.map(|variant| variant.ready.min(variant.current)).sum()
 }
 
 /// The mean over the replicas of all roles but one, each weighted by the requests that it completed.
