@@ -319,3 +319,25 @@ fn rs_09_to_rs_13_reclaim_now_and_fill_from_what_is_free() {
     namespace.quotas.push(quota("ns", "A100", Some(5)));
     check("RS-13", &namespace, &[v("v", 1, 0, 3)], &[(1, true)], &[0, 4]);
 }
+
+/// Row E12 of version 0.5: of two limits on one kind the smaller counts, and the other kind keeps
+/// its own.
+#[test]
+fn e12_the_smaller_of_two_limits_counts() {
+    let pool = |total| GpuPool { total: Gpus::new(total), used: Gpus::ZERO };
+    let quota = Quota {
+        name: "six".to_owned(),
+        scope: QuotaScope::Cluster { except: [].into() },
+        limits: [(id("A100"), Some(Gpus::new(6))), (id("H100"), None)].into(),
+        used: BTreeMap::new(),
+    };
+    let inventory = Inventory {
+        gpus: Some([(id("A100"), pool(10)), (id("H100"), pool(4))].into()),
+        quotas: vec![quota],
+    };
+    let variants = ["A100", "H100"].map(|kind| VariantObservation::new(id(kind), id(kind)));
+    let namespace: Namespace = id("ns");
+    let placed = variants.iter().map(|variant| Placed { namespace: &namespace, variant }).collect();
+    let limits = Limits::new(Some(&inventory), placed);
+    assert_eq!([0, 1].map(|idx| limits.free(idx)), [6, 4].map(|gpus| Some(Gpus::new(gpus))));
+}

@@ -198,6 +198,12 @@ mod tests {
         moments
     }
 
+    fn bins(numbers: &[u64]) -> Bins {
+        let mut bins = Bins::default();
+        numbers.iter().for_each(|&number| bins.add(number));
+        bins
+    }
+
     #[test]
     fn moments_give_mean_and_variance() {
         let moments = of(&[2, 4, 4, 4, 5, 5, 7, 9]);
@@ -213,11 +219,6 @@ mod tests {
 
     #[test]
     fn neighbors_tell_bursts_and_a_slope_does_not() {
-        let bins = |numbers: &[u64]| {
-            let mut bins = Bins::default();
-            numbers.iter().for_each(|&number| bins.add(number));
-            bins
-        };
         // The squares are 4, 16, 36, 16 and 4.
         let bursts = bins(&[2, 4, 0, 6, 2, 4]);
         assert_eq!(bursts.dispersion(), Some(Variation::new(76.0 / 10.0 / 3.0)));
@@ -240,11 +241,11 @@ mod tests {
             gateway.arrives(Timestamp::from_seconds(at), 10);
         }
         // Bins of 2, 1, 0 and 0 arrivals are over; the one that began at 20 s is not.
-        assert_eq!(gateway.bins, of(&[2, 1, 0, 0]));
+        assert_eq!(gateway.bins, bins(&[2, 1, 0, 0]));
         gateway.close_bins(Timestamp::from_seconds(24.9));
-        assert_eq!(gateway.bins, of(&[2, 1, 0, 0]));
+        assert_eq!(gateway.bins, bins(&[2, 1, 0, 0]));
         gateway.close_bins(Timestamp::from_seconds(25.0));
-        assert_eq!(gateway.bins, of(&[2, 1, 0, 0, 1]));
+        assert_eq!(gateway.bins, bins(&[2, 1, 0, 0, 1]));
         assert_eq!((gateway.arrived(), gateway.prompts), (4, of(&[10; 4])));
     }
 }

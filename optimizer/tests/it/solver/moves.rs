@@ -1,8 +1,8 @@
 //! Additions and removals: group E of the workload-variant-autoscaler 0.9's vectors ("CA"), group E
 //! of the 0.5's ("E"), and group J of the 0.9's ("DV"), which names defects and the better answer.
 
-use optimizer::solver::{Group, GroupOption, Problem, grow, shrink};
-use optimizer::units::{HourlyCost, Replicas};
+use optimizer::solver::{Group, GroupOption, Problem, exact, grow, shrink};
+use optimizer::units::{Gpus, HourlyCost, Replicas};
 
 use super::{MANY, counts, group, option, problem};
 
@@ -158,4 +158,22 @@ fn replicas_that_nobody_knows_stay() {
     let free = group(vec![GroupOption { current: Replicas::new(2), ..option(1.0, &[]) }]);
     assert_eq!(counts(&shrink(&problem(vec![free.clone()], &[]), false)), [[1]]);
     assert_eq!(counts(&shrink(&problem(vec![free], &[]), true)), [[0]]);
+}
+
+/// Row K2 of the workload-variant-autoscaler 0.5: without load and without a minimum there is
+/// nothing, and it costs nothing.
+#[test]
+fn k2_no_load_needs_nothing() {
+    let option = GroupOption {
+        cost: HourlyCost::new(100.0),
+        covers: vec![f64::INFINITY],
+        max: Replicas::new(8),
+        gpus: Gpus::new(1),
+        ..GroupOption::default()
+    };
+    let group = Group { priority: 1.0, options: vec![option], single: false, joined: None };
+    let problem = Problem { groups: vec![group], ..Problem::default() };
+    let solution = exact(&problem, 10);
+    assert_eq!(solution.allocation.counts, [[Replicas::ZERO]]);
+    assert_eq!(solution.cost, HourlyCost::ZERO);
 }
