@@ -49,20 +49,19 @@ impl Window<'_> {
         let counter = change != Change::Delta;
         let mut samples = self.samples();
         let (first_at, first) = samples.next()?;
-        let (mut last_at, mut last) = (first_at, first);
-        let (mut intervals, mut before_resets) = (0_u32, 0.0);
-        for (at, value) in samples {
+        let (last_at, last) = self.samples().next_back()?;
+        let (mut seen, mut previous, mut intervals) = (last - first, first, 0_u32);
+        for (_, value) in samples {
             // A counter that fell was reset to zero, and what it had counted is not lost.
-            if counter && value < last {
-                before_resets += last;
+            if counter && value < previous {
+                seen += previous;
             }
-            (last_at, last) = (at, value);
+            previous = value;
             intervals += 1;
         }
         if intervals == 0 {
             return None;
         }
-        let seen = last - first + before_resets;
         let span = seconds(last_at - first_at);
         let mean_interval = span / f64::from(intervals);
         let to_edge = |distance: i64| {

@@ -274,7 +274,10 @@ mod tests {
         for (select, most, fewest) in
             [(SelectPolicy::Min, 2, 3), (SelectPolicy::Max, 3, 2), (SelectPolicy::Disabled, 1, 5)]
         {
-            let rules = |default| ScalingRules { select, ..rules((2, 60.0), (50, 60.0), default) };
+            let rules = |default: &ScalingRules| ScalingRules {
+                select,
+                ..rules((2, 60.0), (50, 60.0), default)
+            };
             let history = ScaleHistory::default();
             assert_eq!(rules(&ScalingRules::up()).most(now(), 1, &history), most, "{select:?}");
             let fewest_of = rules(&ScalingRules::down()).fewest(now(), 5, &history);
