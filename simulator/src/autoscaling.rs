@@ -16,16 +16,20 @@
 //! controllers would watch is an observation, and nobody sleeps. The rules are those of Kubernetes
 //! 1.34 and KEDA 2.18; each module names the source of its own.
 
-mod deployment;
+mod quantity;
+mod pod;
 pub mod hpa;
 mod keda;
-mod pod;
-mod quantity;
+mod actuator;
+mod deployment;
 mod replica_set;
 
+pub use actuator::{Actuator, ScaleTarget};
 pub use deployment::{Deployment, IntOrPercent, Progress, RollingUpdate, SetStatus};
 pub use hpa::Hpa;
-pub use keda::{Fallback, FallbackBehavior, ScaledObject, ScaledObjectSpec, Trigger};
+pub use keda::{
+    Fallback, FallbackBehavior, ScaledObject, ScaledObjectError, ScaledObjectSpec, Trigger,
+};
 pub use pod::{Phase, Pod, Readiness};
 pub use quantity::MilliQuantity;
 pub use replica_set::pods_to_delete;
