@@ -14,7 +14,7 @@
 //!
 //! Everything here is a deterministic state machine or a function: time is an argument, what the
 //! controllers would watch is an observation, and nobody sleeps. The rules are those of Kubernetes
-//! 1.34 and KEDA 2.18; each module names the source of its own.
+//! 1.34 and KEDA 2.20; each module names the source of its own.
 
 mod quantity;
 mod pod;
@@ -24,11 +24,12 @@ mod actuator;
 mod deployment;
 mod replica_set;
 
-pub use actuator::{Actuator, ScaleTarget};
+pub use actuator::Actuator;
 pub use deployment::{Deployment, IntOrPercent, Progress, RollingUpdate, SetStatus};
 pub use hpa::Hpa;
 pub use keda::{
-    Fallback, FallbackBehavior, ScaledObject, ScaledObjectError, ScaledObjectSpec, Trigger,
+    Fallback, FallbackBehavior, ScaleTarget, ScaledObject, ScaledObjectError, ScaledObjectSpec,
+    Trigger,
 };
 pub use pod::{Phase, Pod, Readiness};
 pub use quantity::MilliQuantity;

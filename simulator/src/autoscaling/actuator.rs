@@ -13,7 +13,7 @@ use optimizer::units::{Replicas, Timestamp};
 use super::hpa::{
     Behavior, ControllerConfig, Hpa, HpaError, HpaSpec, MetricSpec, Observation, Reading, Target,
 };
-use super::keda::{ScaledObject, ScaledObjectError, ScaledObjectSpec, Trigger};
+use super::keda::{ScaleTarget, ScaledObject, ScaledObjectError, ScaledObjectSpec, Trigger};
 use super::{MilliQuantity, Pod};
 
 /// One replica for each that is wished for.
@@ -32,17 +32,6 @@ pub struct Actuator {
 enum Loops {
     Hpa { hpa: Box<Hpa>, sync: Timestamp },
     Keda { object: Box<ScaledObject>, poll: Timestamp, sync: Timestamp },
-}
-
-/// The deployment that an actuator looks at.
-#[derive(Debug, Clone, Copy)]
-pub struct ScaleTarget<'a> {
-    /// The count that was last asked for.
-    pub spec_replicas: Replicas,
-    /// The count that there is.
-    pub status_replicas: Replicas,
-    /// The pods.
-    pub pods: &'a [Pod],
 }
 
 impl Actuator {
@@ -129,12 +118,12 @@ impl Actuator {
             Loops::Keda { object, poll, sync } => {
                 if *poll <= now {
                     *poll = now + object.spec().polling_interval;
-                    count = object.poll(now, count, target.pods, &[wish]);
+                    count = object.poll(now, target, &[wish]);
                 }
                 if *sync <= now {
                     *sync = now + ControllerConfig::default().sync_period;
-                    let status = target.status_replicas;
-                    count = object.sync(now, count, status, target.pods, &[wish]).desired;
+                    let target = ScaleTarget { spec_replicas: count, ..*target };
+                    count = object.sync(now, &target, &[wish]).desired;
                 }
             }
         }

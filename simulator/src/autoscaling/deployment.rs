@@ -19,9 +19,9 @@ use optimizer::units::{Replicas, Seconds, Timestamp};
 /// The limits of a rolling update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RollingUpdate {
-    /// As many pods may there be above the replica count; a share is rounded up.
+    /// How many pods there may be above the replica count; a share is rounded up.
     pub max_surge: IntOrPercent,
-    /// As many of the replicas may be unavailable; a share is rounded down.
+    /// How many of the replicas may be unavailable; a share is rounded down.
     pub max_unavailable: IntOrPercent,
 }
 
@@ -98,7 +98,7 @@ impl Default for RollingUpdate {
 }
 
 impl RollingUpdate {
-    /// How many pods may there be above a replica count, and how many below it may be available. Where
+    /// How many pods there may be above a replica count, and how many of it may be unavailable. Where
     /// both come to none, one may be missing, or nothing could ever move.
     #[must_use]
     pub fn fenceposts(self, replicas: Replicas) -> (Replicas, Replicas) {
@@ -117,7 +117,7 @@ impl RollingUpdate {
 }
 
 impl Deployment {
-    /// As long without progress, Kubernetes waits by default.
+    /// How long Kubernetes waits for progress by default.
     pub const PROGRESS_DEADLINE: Seconds = Seconds::from_minutes(10.0);
 
     /// A deployment that was just created, with one set.

@@ -58,7 +58,7 @@ pub struct ControllerConfig {
     pub cpu_initialization_period: Seconds,
     /// `--horizontal-pod-autoscaler-initial-readiness-delay`.
     pub initial_readiness_delay: Seconds,
-    /// The feature gate `HPAScaleToZero`, off in every release so far.
+    /// The feature gate `HPAScaleToZero`, off by default in 1.34.
     pub scale_to_zero: bool,
 }
 

@@ -31,7 +31,7 @@ pub struct ScaledObjectSpec {
     pub polling_interval: Seconds,
     /// How long all triggers have to be inactive before the last replica goes.
     pub cooldown_period: Seconds,
-    /// As long after its creation, a `ScaledObject` that was never active lets its replicas be.
+    /// How long after its creation a `ScaledObject` that was never active leaves its replicas alone.
     pub initial_cooldown_period: Seconds,
     /// The count while nothing is active; below the minimum.
     pub idle_replica_count: Option<Replicas>,
@@ -60,7 +60,7 @@ pub struct Trigger {
 /// What to do while a trigger cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fallback {
-    /// As many failures in a row are borne.
+    /// How many failures in a row are tolerated.
     pub failure_threshold: u32,
     /// The count after that.
     pub replicas: Replicas,
@@ -80,6 +80,17 @@ pub enum FallbackBehavior {
     CurrentReplicasIfHigher,
     /// The smaller of the two.
     CurrentReplicasIfLower,
+}
+
+/// What is scaled, as it is now.
+#[derive(Debug, Clone, Copy)]
+pub struct ScaleTarget<'a> {
+    /// The count that was last asked for.
+    pub spec_replicas: Replicas,
+    /// The count that there is.
+    pub status_replicas: Replicas,
+    /// The pods.
+    pub pods: &'a [Pod],
 }
 
 /// A cluster would refuse the `ScaledObject`.
@@ -166,16 +177,16 @@ impl ScaledObject {
 
     /// One look of KEDA's own, to be had every [`ScaledObjectSpec::polling_interval`]: the count that
     /// it asks the target for. `values` are in the order of the triggers, `None` where one cannot be
-    /// read; NaN and infinities are neither read, as with the Prometheus trigger's
-    /// `ignoreNullValues: false`.
+    /// read. NaN and infinities count as that, as in the Prometheus trigger with `ignoreNullValues`
+    /// set to `false`.
     pub fn poll(
         &mut self,
         now: Timestamp,
-        current: Replicas,
-        pods: &[Pod],
+        target: &ScaleTarget<'_>,
         values: &[Option<f64>],
     ) -> Replicas {
-        let looks = self.look(current, pods, values);
+        let current = target.spec_replicas;
+        let looks = self.look(target, values);
         let is_active = looks.iter().zip(&self.spec.triggers).any(|(look, trigger)| match look {
             Look::Value(value) => *value > trigger.activation_threshold,
             Look::Fallback(_) => true,
@@ -193,21 +204,23 @@ impl ScaledObject {
     pub fn sync(
         &mut self,
         now: Timestamp,
-        spec_replicas: Replicas,
-        status_replicas: Replicas,
-        pods: &[Pod],
+        target: &ScaleTarget<'_>,
         values: &[Option<f64>],
     ) -> Step {
         // An HPA that is disabled or out of its bounds reads no metric, so none fails.
         let bounds = self.hpa.spec().min_replicas..=self.hpa.spec().max_replicas;
-        let readings = if bounds.contains(&spec_replicas) {
-            let looks = self.look(spec_replicas, pods, values);
+        let readings = if bounds.contains(&target.spec_replicas) {
+            let looks = self.look(target, values);
             looks.into_iter().map(Look::reading).collect()
         } else {
             Vec::new()
         };
-        let observation =
-            Observation { spec_replicas, status_replicas, pods: pods.to_vec(), readings };
+        let observation = Observation {
+            spec_replicas: target.spec_replicas,
+            status_replicas: target.status_replicas,
+            pods: target.pods.to_vec(),
+            readings,
+        };
         self.hpa.step(now, &observation)
     }
 
@@ -245,7 +258,7 @@ impl ScaledObject {
     }
 
     /// Reads all triggers, counts failures, and falls back where there have been too many.
-    fn look(&mut self, current: Replicas, pods: &[Pod], values: &[Option<f64>]) -> Vec<Look> {
+    fn look(&mut self, target: &ScaleTarget<'_>, values: &[Option<f64>]) -> Vec<Look> {
         let mut looks = Vec::with_capacity(self.failures.len());
         for (place, trigger) in self.spec.triggers.iter().enumerate() {
             let value = values.get(place).copied().flatten().filter(|value| value.is_finite());
@@ -255,7 +268,7 @@ impl ScaledObject {
                 .spec
                 .fallback
                 .filter(|fallback| value.is_none() && *failures > fallback.failure_threshold);
-            let stand_in = fallback.and_then(|it| it.value(trigger.target, current, pods));
+            let stand_in = fallback.and_then(|fallback| fallback.value(trigger.target, target));
             looks.push(match value {
                 Some(value) => Look::Value(value),
                 None => stand_in.map_or(Look::Failed, Look::Fallback),
@@ -268,22 +281,23 @@ impl ScaledObject {
 impl Fallback {
     /// The value that makes the HPA ask for the count. None while no pod is ready, if the target is
     /// one for the value itself.
-    fn value(self, target: Target, current: Replicas, pods: &[Pod]) -> Option<MilliQuantity> {
+    fn value(self, metric: Target, target: &ScaleTarget<'_>) -> Option<MilliQuantity> {
+        let current = target.spec_replicas;
         let replicas = match self.behavior {
             FallbackBehavior::Static => self.replicas,
             FallbackBehavior::CurrentReplicas => current,
             FallbackBehavior::CurrentReplicasIfHigher => self.replicas.max(current),
             FallbackBehavior::CurrentReplicasIfLower => self.replicas.min(current),
         };
-        let (target, share) = match target {
-            Target::AverageValue(target) => (target, replicas.as_f64()),
-            Target::Value(target) => {
+        let (metric, share) = match metric {
+            Target::AverageValue(metric) => (metric, replicas.as_f64()),
+            Target::Value(metric) => {
                 let ready = |pod: &&Pod| pod.phase == Phase::Running && pod.is_ready();
-                let ready = pods.iter().filter(ready).count();
-                (target, replicas.as_f64() / ready as f64)
+                let ready = target.pods.iter().filter(ready).count();
+                (metric, replicas.as_f64() / ready as f64)
             }
         };
-        MilliQuantity::from_f64(target.as_f64() / 1e3 * share)
+        MilliQuantity::from_f64(metric.as_f64() / 1e3 * share)
     }
 }
 

@@ -127,6 +127,18 @@ fn a_new_size_is_shared_out() {
     assert_eq!(sizes(&unsized_set), [10, 10]);
 }
 
+/// A new set that is complete needs no old ones, also when those were sized for something else. With
+/// one pod less it is shared out, and what no set has to give by its size the largest gives.
+#[test]
+fn a_saturated_set_stands_alone() {
+    for (available, after) in [(4, [0, 4]), (3, [2, 2])] {
+        let mut deployment = deployment(4, 0, 1, &[2, 4]);
+        deployment.sets[0].sized_for = 3;
+        deployment.reconcile(at(1.0), &[status(2, 2), status(available, 4)]);
+        assert_eq!(sizes(&deployment), after, "{available} available");
+    }
+}
+
 /// From zero the newest set alone grows: there is no size to share out by.
 #[test]
 fn from_zero() {

@@ -26,7 +26,7 @@ pub struct ScalingRules {
     /// How far a count may move in a period; at least one.
     pub policies: Vec<ScalingPolicy>,
     /// How far a metric may be off its target before anything is done, as a share of it; `None` is
-    /// the controller's. Behind the feature gate `HPAConfigurableTolerance` before 1.35.
+    /// the controller's. Behind the feature gate `HPAConfigurableTolerance` in 1.34.
     pub tolerance: Option<f64>,
 }
 

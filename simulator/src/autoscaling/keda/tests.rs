@@ -29,6 +29,10 @@ fn object(spec: ScaledObjectSpec) -> ScaledObject {
     ScaledObject::new(spec, ControllerConfig::default(), at(0.0)).unwrap()
 }
 
+fn target(count: u32, pods: &[Pod]) -> ScaleTarget<'_> {
+    ScaleTarget { spec_replicas: replicas(count), status_replicas: replicas(count), pods }
+}
+
 fn pods(count: u32) -> Vec<Pod> {
     (0..count).map(|uid| Pod::running(u64::from(uid), at(0.0))).collect()
 }
@@ -38,7 +42,7 @@ fn pods(count: u32) -> Vec<Pod> {
 #[test]
 fn one_poll() {
     let check = |name: &str, spec: ScaledObjectSpec, current: u32, value, expected: u32| {
-        let count = object(spec).poll(at(1000.0), replicas(current), &[], &[value]);
+        let count = object(spec).poll(at(1000.0), &target(current, &[]), &[value]);
         assert_eq!(count, replicas(expected), "{name}");
     };
     let (active, inactive, failed) = (Some(1.0), Some(0.0), None);
@@ -86,10 +90,10 @@ fn one_poll() {
 #[test]
 fn the_last_replica_goes_after_a_cooldown() {
     let mut object = object(spec(0, None));
-    let mut current = replicas(0);
+    let mut current = 0;
     let mut poll = |second: f64, value: f64| {
-        current = object.poll(at(second), current, &[], &[Some(value)]);
-        current.get()
+        current = object.poll(at(second), &target(current, &[]), &[Some(value)]).get();
+        current
     };
     assert_eq!([poll(0.0, 0.0), poll(30.0, 3.0), poll(60.0, 1.0)], [0, 1, 1]);
     for second in (90..=360).step_by(30) {
@@ -104,7 +108,7 @@ fn the_last_replica_goes_after_a_cooldown() {
         at(0.0),
     )
     .unwrap();
-    let mut poll = |second| fresh.poll(at(second), replicas(1), &[], &[Some(0.0)]).get();
+    let mut poll = |second| fresh.poll(at(second), &target(1, &[]), &[Some(0.0)]).get();
     assert_eq!([poll(120.0), poll(121.0)], [1, 0]);
 }
 
@@ -114,7 +118,7 @@ fn a_failure_beside_an_active_trigger() {
     let two = ScaledObjectSpec { triggers: vec![queue(), queue()], ..spec(0, None) };
     let mut object = object(two);
     let mut poll = |second, first, other| {
-        object.poll(at(second), replicas(1), &[], &[Some(first), other]).get()
+        object.poll(at(second), &target(1, &[]), &[Some(first), other]).get()
     };
     assert_eq!(poll(0.0, 1.0, Some(0.0)), 1);
     assert_eq!(poll(200.0, 1.0, None), 1);
@@ -147,10 +151,11 @@ fn a_fallback_stands_in() {
             ..spec(0, None)
         };
         let mut object = object(spec);
-        let count = replicas(current);
+        let pods = pods(current);
+        let target = target(current, &pods);
         let mut sync = |second, value| {
-            object.poll(at(second), count, &pods(current), &[value]);
-            object.sync(at(second), count, count, &pods(current), &[value]).desired.get()
+            object.poll(at(second), &target, &[value]);
+            object.sync(at(second), &target, &[value]).desired.get()
         };
         let look = [sync(0.0, None), sync(30.0, None), sync(60.0, Some(20.0)), sync(90.0, None)];
         assert_eq!(look, [current, desired, 2, current], "{behavior:?} {current}");
@@ -162,12 +167,26 @@ fn a_fallback_stands_in() {
     };
     let average = Target::AverageValue(MilliQuantity::new(10_000));
     let value = Target::Value(MilliQuantity::new(10_000));
-    for (target, ready, expected) in
+    for (metric, ready, expected) in
         [(average, 0, Some(100_000)), (value, 4, Some(25_000)), (value, 0, None)]
     {
-        let stand_in = fallback.value(target, replicas(3), &pods(ready));
-        assert_eq!(stand_in.map(MilliQuantity::thousandths), expected, "{target:?} {ready}");
+        let stand_in = fallback.value(metric, &target(3, &pods(ready)));
+        assert_eq!(stand_in.map(MilliQuantity::thousandths), expected, "{metric:?} {ready}");
     }
+}
+
+/// As many failures as the threshold are tolerated, and each sync is one: the fourth falls back.
+#[test]
+fn failures_up_to_the_threshold() {
+    let fallback = Some(Fallback {
+        failure_threshold: 3,
+        replicas: replicas(8),
+        behavior: FallbackBehavior::Static,
+    });
+    let mut object = object(ScaledObjectSpec { fallback, ..spec(0, None) });
+    let looks = [0.0, 15.0, 30.0, 45.0]
+        .map(|second| object.sync(at(second), &target(5, &pods(5)), &[None]).desired.get());
+    assert_eq!(looks, [5, 5, 5, 8]);
 }
 
 /// By hand: from zero to one by a poll, and on by the HPA; both do their part at the same time. The
@@ -175,18 +194,18 @@ fn a_fallback_stands_in() {
 #[test]
 fn up_from_zero_and_down_again() {
     let mut object = object(spec(0, None));
-    let mut current = replicas(0);
+    let mut current = 0;
     let mut changes = Vec::new();
     for second in (0..1000).step_by(15) {
         let value = if (60..120).contains(&second) { 45.0 } else { 0.0 };
         let now = at(f64::from(second));
         let before = current;
         if second % 30 == 0 {
-            current = object.poll(now, current, &pods(current.get()), &[Some(value)]);
+            current = object.poll(now, &target(current, &pods(current)), &[Some(value)]).get();
         }
-        current = object.sync(now, current, current, &pods(current.get()), &[Some(value)]).desired;
+        current = object.sync(now, &target(current, &pods(current)), &[Some(value)]).desired.get();
         if current != before {
-            changes.push((second, current.get()));
+            changes.push((second, current));
         }
     }
     // Active at 60 and 90 s; the last wish for 5 is of 105 s, and 405 s is still within its window.
@@ -232,14 +251,14 @@ proptest! {
         let max_replica_count = replicas(12);
         let mut object = object(ScaledObjectSpec { max_replica_count, fallback, ..spec(min, idle) });
         let sleeps = min == 0 || idle.is_some();
-        let mut current = replicas(min.max(1));
+        let mut current = min.max(1);
         let mut last_active = None;
         for (tick, value) in (0_u32..).zip(values) {
             let now = at(15.0 * f64::from(tick));
             let before = current;
             if tick % 2 == 0 {
-                current = object.poll(now, current, &pods(current.get()), &[value]);
-                if before > Replicas::ZERO && current == Replicas::ZERO {
+                current = object.poll(now, &target(current, &pods(current)), &[value]).get();
+                if before > 0 && current == 0 {
                     let cooldown = Seconds::from_minutes(5.0);
                     prop_assert!(last_active.is_none_or(|last: Timestamp| last + cooldown < now));
                 }
@@ -247,9 +266,8 @@ proptest! {
                     last_active = Some(now);
                 }
             }
-            current = object.sync(now, current, current, &pods(current.get()), &[value]).desired;
-            let asleep = sleeps && current == Replicas::ZERO;
-            prop_assert!(asleep || (min.max(1)..=12).contains(&current.get()));
+            current = object.sync(now, &target(current, &pods(current)), &[value]).desired.get();
+            prop_assert!((sleeps && current == 0) || (min.max(1)..=12).contains(&current));
         }
     }
 }
