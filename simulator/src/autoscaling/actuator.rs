@@ -10,11 +10,11 @@
 
 use optimizer::units::{Replicas, Timestamp};
 
+use super::MilliQuantity;
 use super::hpa::{
     Behavior, ControllerConfig, Hpa, HpaError, HpaSpec, MetricSpec, Observation, Reading, Target,
 };
 use super::keda::{ScaleTarget, ScaledObject, ScaledObjectError, ScaledObjectSpec, Trigger};
-use super::{MilliQuantity, Pod};
 
 /// One replica for each that is wished for.
 const ONE: Target = Target::AverageValue(MilliQuantity::new(1000));
@@ -134,6 +134,7 @@ impl Actuator {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::autoscaling::Pod;
 
     /// The counts after each change, with a deployment that follows at once, as `(seconds, count)`.
     fn follow(

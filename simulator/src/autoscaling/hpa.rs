@@ -181,10 +181,7 @@ impl Hpa {
         };
         // A wish below zero, from a metric below zero, is one for none.
         let wish = wish.max(0);
-        let desired = match self.spec.behavior.clone() {
-            None => self.normalize(now, current, wish),
-            Some(behavior) => self.normalize_with(&behavior, now, current, wish),
-        };
+        let desired = self.normalize(now, current, wish);
         self.rescale(now, current, desired, metric)
     }
 
@@ -222,33 +219,12 @@ impl Hpa {
         blocked.is_none().then_some((greatest, metric))
     }
 
-    /// Without a behavior.
+    /// What the window and the limits leave of a wish.
     fn normalize(&mut self, now: Timestamp, current: i64, wish: i64) -> i64 {
-        let window = self.config.downscale_stabilization;
-        let stabilized = self.recommendations.highest(now, wish, window);
-        self.conditions.able_to_scale = Some(if stabilized == wish {
-            AbleToScale::ReadyForNewScale
-        } else {
-            AbleToScale::ScaleDownStabilized
-        });
-        let (min, max) = (count(self.spec.min_replicas), count(self.spec.max_replicas));
-        let limit = (2 * current).max(4);
-        let upper = if max > limit {
-            (limit, ScalingLimited::ScaleUpLimit)
-        } else {
-            (max, ScalingLimited::TooManyReplicas)
+        let Some(behavior) = &self.spec.behavior else {
+            return self.normalize_by_default(now, current, wish);
         };
-        self.limit(stabilized, Some((min, ScalingLimited::TooFewReplicas)), Some(upper))
-    }
-
-    fn normalize_with(
-        &mut self,
-        behavior: &Behavior,
-        now: Timestamp,
-        current: i64,
-        wish: i64,
-    ) -> i64 {
-        let (up, down) = (&behavior.scale_up, &behavior.scale_down);
+        let Behavior { scale_up: up, scale_down: down } = behavior;
         let up_window = up.stabilization_window.unwrap_or(Seconds::ZERO);
         let down_window = down.stabilization_window.unwrap_or(self.config.downscale_stabilization);
         let stabilized = self.recommendations.between(now, current, wish, up_window, down_window);
@@ -277,6 +253,25 @@ impl Hpa {
             }
         });
         self.limit(stabilized, lower, upper)
+    }
+
+    /// The same without a behavior.
+    fn normalize_by_default(&mut self, now: Timestamp, current: i64, wish: i64) -> i64 {
+        let window = self.config.downscale_stabilization;
+        let stabilized = self.recommendations.highest(now, wish, window);
+        self.conditions.able_to_scale = Some(if stabilized == wish {
+            AbleToScale::ReadyForNewScale
+        } else {
+            AbleToScale::ScaleDownStabilized
+        });
+        let (min, max) = (count(self.spec.min_replicas), count(self.spec.max_replicas));
+        let limit = (2 * current).max(4);
+        let upper = if max > limit {
+            (limit, ScalingLimited::ScaleUpLimit)
+        } else {
+            (max, ScalingLimited::TooManyReplicas)
+        };
+        self.limit(stabilized, Some((min, ScalingLimited::TooFewReplicas)), Some(upper))
     }
 
     /// Brings a count within limits and notes which one was in its way.

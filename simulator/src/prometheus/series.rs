@@ -120,7 +120,7 @@ impl<'a> Window<'a> {
 
     /// Times in milliseconds and values, oldest first.
     pub(super) fn samples(&self) -> impl DoubleEndedIterator<Item = (i64, f64)> + use<'a> {
-        let points = self.series.points.range(self.from.min(self.to)..self.to);
+        let points = self.series.points.range(self.from..self.to);
         points.filter_map(|point| Some((point.at, point.value?)))
     }
 }
