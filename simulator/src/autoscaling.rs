@@ -24,7 +24,7 @@ mod actuator;
 mod deployment;
 mod replica_set;
 
-pub use actuator::Actuator;
+pub use actuator::{Actuation, Actuator};
 pub use deployment::{Deployment, IntOrPercent, Progress, RollingUpdate, SetStatus};
 pub use hpa::Hpa;
 pub use keda::{

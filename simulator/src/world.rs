@@ -6,6 +6,7 @@
 //!                  cluster ◀── decision ── controller (the production optimizer)
 //! ```
 
+mod autoscalers;
 mod recorder;
 
 use std::collections::VecDeque;
@@ -23,6 +24,7 @@ use crate::records::{Outcome, Recording, RequestRecord};
 use crate::setup::Setup;
 use crate::workload::Arrival;
 
+use autoscalers::Autoscalers;
 use recorder::Recorder;
 
 /// A run in progress.
@@ -100,6 +102,8 @@ struct World {
     controller: Controller,
     /// What the controller last asked for, by variant.
     desired: Vec<Replicas>,
+    /// Those that carry it out, unless the controller does.
+    autoscalers: Option<Autoscalers>,
     recorder: Recorder,
     in_flight: usize,
     sources: usize,
@@ -128,7 +132,11 @@ impl Process for World {
             Event::Arrives { model } => self.arrives(now, model, agenda),
             Event::Scrape => self.scrape(now, agenda),
             Event::Control => self.control(now, agenda),
-            Event::Actuate(desired) => self.actuate(now, &desired, agenda),
+            Event::Actuate(desired) => match &mut self.autoscalers {
+                Some(autoscalers) => autoscalers.publish(&desired),
+                None => self.actuate(now, &desired, agenda),
+            },
+            Event::Autoscale => self.autoscale(now, agenda),
             Event::Sample => self.sample(now, agenda),
             Event::End => self.ends(now),
         }
@@ -148,6 +156,7 @@ impl World {
             scraper: Scraper::new(setup.control, setup.models.len()),
             controller,
             desired: setup.variants.iter().map(|variant| variant.initial).collect(),
+            autoscalers: Autoscalers::new(&setup),
             recorder: Recorder::new(&setup),
             in_flight: 0,
             sources: setup.models.len(),
@@ -162,6 +171,7 @@ impl World {
         agenda.schedule(Timestamp::ZERO, Event::Sample);
         agenda.schedule(Timestamp::ZERO + world.setup.control.scrape_interval, Event::Scrape);
         agenda.schedule(Timestamp::ZERO + world.setup.control.interval, Event::Control);
+        world.await_autoscalers(agenda);
         world.check_for_end(Timestamp::ZERO, agenda);
         Ok(world)
     }
@@ -300,6 +310,9 @@ impl World {
         self.advance_all(now);
         let gateways: Vec<_> = self.gateways.iter().map(Gateway::report).collect();
         self.scraper.scrape(now, &self.fleet, &gateways, self.setup.variants.len());
+        if let Some(autoscalers) = &mut self.autoscalers {
+            autoscalers.scrape(now);
+        }
         agenda.schedule(now + self.setup.control.scrape_interval, Event::Scrape);
     }
 
@@ -351,6 +364,19 @@ impl World {
             }
         }
         self.recorder.count_replicas(&self.fleet);
+    }
+
+    fn autoscale(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
+        let Some(autoscalers) = &mut self.autoscalers else { return };
+        let counts = autoscalers.look(now, &self.fleet);
+        self.actuate(now, &counts, agenda);
+        self.await_autoscalers(agenda);
+    }
+
+    fn await_autoscalers(&self, agenda: &mut Agenda<Event>) {
+        if let Some(next) = self.autoscalers.as_ref().and_then(Autoscalers::next_look) {
+            agenda.schedule(next, Event::Autoscale);
+        }
     }
 
     // Records.

@@ -9,6 +9,8 @@
 //! instead of 10), a smaller one waits for five minutes, a larger one may take several steps.
 
 use optimizer::units::{Replicas, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::MilliQuantity;
 use super::hpa::{
@@ -21,6 +23,21 @@ const ONE: Target = Target::AverageValue(MilliQuantity::new(1000));
 
 /// The most replicas where nothing limits them: what the field can hold.
 const UNLIMITED: Replicas = Replicas::new(i32::MAX.unsigned_abs());
+
+/// Who carries a decision out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Actuation {
+    /// The controller itself: it sets the replica count.
+    #[default]
+    Direct,
+    /// A `HorizontalPodAutoscaler` on the published count, looking every 15 s. To zero it scales only
+    /// where the minimum is zero.
+    Hpa,
+    /// KEDA's `ScaledObject` on the published count: it polls every 30 s, waits 5 min before the last
+    /// replica goes, and leaves the rest to an HPA.
+    Keda,
+}
 
 /// An HPA or a `ScaledObject` on the gauge of one variant, and when it looks next.
 #[derive(Debug, Clone)]

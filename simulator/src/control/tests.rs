@@ -5,6 +5,7 @@ use optimizer::slo::Slo;
 use optimizer::units::{Gpus, HourlyCost, Replicas, Seconds};
 
 use super::*;
+use crate::autoscaling::Actuation;
 use crate::engine::step_time::{Linear, Plant};
 use crate::engine::{EngineArgs, Request, RequestId};
 use crate::fleet::State;
@@ -57,6 +58,7 @@ impl Scene {
             window: Seconds::new(window),
             interval: Seconds::new(30.0),
             actuation_delay: Seconds::ZERO,
+            actuation: Actuation::Direct,
         };
         let model = ModelSetup {
             model: "m".parse().unwrap(),

@@ -134,6 +134,7 @@ impl Resolver<'_> {
             window: file.window,
             interval: file.interval,
             actuation_delay: file.actuation_delay,
+            actuation: file.actuation,
         }
     }
 
