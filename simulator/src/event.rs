@@ -25,6 +25,8 @@ pub enum Event {
     Control,
     /// The cluster acts on a decision: one count for each variant, by position.
     Actuate(Vec<Replicas>),
+    /// An autoscaler of the cluster looks at what was decided.
+    Autoscale,
     /// The recorded series take a sample.
     Sample,
     /// The run ends, whatever is still in flight.
@@ -43,8 +45,9 @@ impl kernel::Event for Event {
             Self::Scrape => 4,
             Self::Control => 5,
             Self::Actuate(_) => 6,
-            Self::Sample => 7,
-            Self::End => 8,
+            Self::Autoscale => 7,
+            Self::Sample => 8,
+            Self::End => 9,
         }
     }
 }

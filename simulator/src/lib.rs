@@ -14,22 +14,26 @@
 //! 3. [`document`]: YAML whose every value knows its place.
 //! 4. [`catalog`]: GPUs, models, and how fast one runs on the other.
 //! 5. [`workload`]: who asks, when, and for how many tokens.
-//! 6. [`setup`] and [`scenario`]: one run, with everything resolved, and what a person wrote.
-//! 7. [`records`]: what a run leaves behind.
-//! 8. [`fleet`]: replicas that start, serve, drain and go; the router.
-//! 9. [`control`]: from the world to an observation, through a scraper.
-//! 10. [`event`] and [`world`]: everything that can happen, and what follows from it.
-//! 11. [`results`]: what is said about a run.
-//! 12. [`validation`]: the simulator against recorded runs of real servers.
-//! 13. [`calibration`]: a plant, from measurements of a real server.
-//! 14. [`traces`]: traces described, converted, and imitated.
-//! 15. [`cli`]: the commands of `plimsoll`.
+//! 6. [`prometheus`]: series of samples, and PromQL's functions over them.
+//! 7. [`autoscaling`]: what stands between metrics and pods in a cluster: HPA, KEDA, rollouts.
+//! 8. [`setup`] and [`scenario`]: one run, with everything resolved, and what a person wrote.
+//! 9. [`records`]: what a run leaves behind.
+//! 10. [`fleet`]: replicas that start, serve, drain and go; the router.
+//! 11. [`control`]: from the world to an observation, through a scraper.
+//! 12. [`event`] and [`world`]: everything that can happen, and what follows from it.
+//! 13. [`results`]: what is said about a run.
+//! 14. [`validation`]: the simulator against recorded runs of real servers.
+//! 15. [`calibration`]: a plant, from measurements of a real server.
+//! 16. [`traces`]: traces described, converted, and imitated.
+//! 17. [`cli`]: the commands of `plimsoll`.
 
 pub mod kernel;
 pub mod engine;
 pub mod document;
 pub mod catalog;
 pub mod workload;
+pub mod prometheus;
+pub mod autoscaling;
 pub mod setup;
 pub mod scenario;
 pub mod records;

@@ -10,6 +10,7 @@ use optimizer::slo::Slo;
 use optimizer::step_time::StepTime;
 use optimizer::units::{Gpus, HourlyCost, Replicas, Seconds};
 
+use crate::autoscaling::Actuation;
 use crate::engine::EngineConfig;
 use crate::engine::step_time::Plant;
 use crate::workload::Workload;
@@ -110,4 +111,6 @@ pub struct ControlSetup {
     pub interval: Seconds,
     /// From a decision until the cluster acts on it.
     pub actuation_delay: Seconds,
+    /// Who carries a decision out.
+    pub actuation: Actuation,
 }

@@ -6,6 +6,7 @@
 //!                  cluster ◀── decision ── controller (the production optimizer)
 //! ```
 
+mod autoscalers;
 mod journal;
 mod recorder;
 
@@ -24,6 +25,7 @@ use crate::kernel::{Agenda, EventKey, Pause, Process, run};
 use crate::records::{Outcome, Recording, RequestRecord};
 use crate::setup::Setup;
 
+use autoscalers::Autoscalers;
 use journal::KeptJournal;
 use recorder::{EngineLog, Recorder};
 
@@ -114,6 +116,8 @@ struct World {
     /// What the controller last asked for, by variant.
     desired: Vec<Replicas>,
     journal: Option<KeptJournal>,
+    /// Those that carry it out, unless the controller does.
+    autoscalers: Option<Autoscalers>,
     recorder: Recorder,
     in_flight: u64,
     /// Models of which another request arrives.
@@ -143,7 +147,11 @@ impl Process for World {
             Event::Arrives { model } => self.arrives(now, model, agenda),
             Event::Scrape => self.scrape(now, agenda),
             Event::Control => self.control(now, agenda),
-            Event::Actuate(desired) => self.actuate(now, &desired, agenda),
+            Event::Actuate(desired) => match &mut self.autoscalers {
+                Some(autoscalers) => autoscalers.publish(&desired),
+                None => self.actuate(now, &desired, agenda),
+            },
+            Event::Autoscale => self.autoscale(now, agenda),
             Event::Sample => self.sample(now, agenda),
             Event::End => self.ends(now, agenda),
         }
@@ -164,6 +172,7 @@ impl World {
             controller,
             desired: setup.variants.iter().map(|variant| variant.initial).collect(),
             journal: None,
+            autoscalers: Autoscalers::new(&setup),
             recorder: Recorder::new(&setup),
             in_flight: 0,
             sources: 0,
@@ -178,6 +187,7 @@ impl World {
         agenda.schedule(Timestamp::ZERO, Event::Sample);
         agenda.schedule(Timestamp::ZERO + world.setup.control.scrape_interval, Event::Scrape);
         agenda.schedule(Timestamp::ZERO + world.setup.control.interval, Event::Control);
+        world.await_autoscalers(agenda);
         world.check_for_end(Timestamp::ZERO, agenda);
         Ok(world)
     }
@@ -372,6 +382,9 @@ impl World {
     fn scrape(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
         self.advance_all(now, agenda);
         self.scraper.scrape(now, &self.fleet, self.gateways.iter().map(|gateway| gateway.state));
+        if let Some(autoscalers) = &mut self.autoscalers {
+            autoscalers.scrape(now);
+        }
         agenda.schedule(now + self.setup.control.scrape_interval, Event::Scrape);
     }
 
@@ -420,6 +433,19 @@ impl World {
             }
         }
         self.recorder.count_replicas(&self.fleet);
+    }
+
+    fn autoscale(&mut self, now: Timestamp, agenda: &mut Agenda<Event>) {
+        let Some(autoscalers) = &mut self.autoscalers else { return };
+        let counts = autoscalers.look(now, &self.fleet);
+        self.actuate(now, &counts, agenda);
+        self.await_autoscalers(agenda);
+    }
+
+    fn await_autoscalers(&self, agenda: &mut Agenda<Event>) {
+        if let Some(next) = self.autoscalers.as_ref().and_then(Autoscalers::next_look) {
+            agenda.schedule(next, Event::Autoscale);
+        }
     }
 
     // Records.

@@ -5,6 +5,7 @@ use optimizer::slo::Slo;
 use optimizer::units::{Fraction, Gpus, HourlyCost, MeanTokens, Replicas, Tokens, Variation};
 
 use super::*;
+use crate::autoscaling::Actuation;
 use crate::engine::step_time::{Linear, Plant};
 use crate::engine::{EngineArgs, ModelServer, Request, RequestId};
 use crate::fleet::State;
@@ -60,6 +61,7 @@ impl Scene {
             retention: Seconds::new(100.0),
             interval: Seconds::new(30.0),
             actuation_delay: Seconds::ZERO,
+            actuation: Actuation::Direct,
         };
         let model = ModelSetup {
             model: "m".parse().unwrap(),

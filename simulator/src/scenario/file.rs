@@ -14,6 +14,7 @@ use optimizer::units::{Fraction, Gpus, HourlyCost, Replicas, Seconds};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::autoscaling::Actuation;
 use crate::catalog::{KvCacheDtype, Precision};
 use crate::engine::SchedulingPolicy;
 use crate::engine::step_time::{Hinge, Linear};
@@ -265,6 +266,8 @@ pub(super) struct ControlFile {
     pub(super) interval: Seconds,
     /// From a decision until the cluster acts on it. Default: 1s.
     pub(super) actuation_delay: Seconds,
+    /// Who carries a decision out. Default: direct.
+    pub(super) actuation: Actuation,
 }
 
 impl Default for ControlFile {
@@ -276,6 +279,7 @@ impl Default for ControlFile {
             retention: Seconds::from_minutes(10.0),
             interval: Seconds::new(30.0),
             actuation_delay: Seconds::new(1.0),
+            actuation: Actuation::Direct,
         }
     }
 }

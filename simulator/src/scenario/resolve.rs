@@ -139,6 +139,7 @@ impl Resolver<'_> {
             retention: file.retention,
             interval: file.interval,
             actuation_delay: file.actuation_delay,
+            actuation: file.actuation,
         }
     }
 

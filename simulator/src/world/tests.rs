@@ -9,12 +9,15 @@ use optimizer::slo::Slo;
 use optimizer::units::{Fraction, Gpus, HourlyCost, Seconds, Tokens};
 
 use super::*;
+use crate::autoscaling::Actuation;
 use crate::engine::step_time::{Linear, Plant};
 use crate::engine::{Content, EngineArgs, EngineConfig, Segment, TextId};
 use crate::records::{RequestRecord, Tally};
 use crate::setup::{ControlSetup, Knowledge, ModelSetup, VariantSetup};
 use crate::workload::trace::{Speed, Trace};
 use crate::workload::{Arrival, Workload};
+
+mod autoscalers;
 
 /// A step takes one second, whatever is in it.
 const PLANT: Plant = Plant::Linear(Linear {
@@ -85,6 +88,7 @@ fn setup(initial: u32, bounds: Bounds, requests: &[(f64, u32, u32)]) -> Setup {
             retention: Seconds::from_minutes(10.0),
             interval: Seconds::new(30.0),
             actuation_delay: Seconds::new(1.0),
+            actuation: Actuation::Direct,
         },
         policy,
         duration: None,

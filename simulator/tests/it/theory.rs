@@ -12,6 +12,7 @@ use optimizer::Policy;
 use optimizer::observation::Bounds;
 use optimizer::slo::Slo;
 use optimizer::units::{Gpus, HourlyCost, Replicas, RequestRate, Seconds, Timestamp, Tokens};
+use simulator::autoscaling::Actuation;
 use simulator::engine::step_time::{Linear, Plant};
 use simulator::engine::{EngineArgs, EngineConfig};
 use simulator::kernel::Streams;
@@ -92,6 +93,7 @@ fn one_slot(workload: Workload, seed: u64) -> Setup {
             retention: Seconds::from_minutes(10.0),
             interval: Seconds::from_minutes(10.0),
             actuation_delay: Seconds::ZERO,
+            actuation: Actuation::Direct,
         },
         policy: Policy::default(),
         duration: None,
