@@ -78,6 +78,9 @@ fn all(conditions: &[Condition], between: &str) -> Option<String> {
 
 fn clause(condition: &Condition) -> String {
     match condition {
+        Condition::Load { factor, analyzer } if *factor >= 10.0 => {
+            format!("with {factor:.0} times the load (by {analyzer})")
+        }
         Condition::Load { factor, analyzer } if *factor >= 1.0 => {
             format!("with {:.0} % more load (by {analyzer})", (factor - 1.0) * 100.0)
         }

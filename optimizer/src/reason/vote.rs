@@ -215,11 +215,15 @@ impl fmt::Display for Veto {
     }
 }
 
-/// A share in percent.
+/// A share in percent, rounded down, so that less than all never reads as all; ten times and more
+/// as a multiple.
 struct Share(f64);
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.0} %", self.0 * 100.0)
+        if self.0 >= 10.0 {
+            return write!(f, "{:.0} times", self.0);
+        }
+        write!(f, "{:.0} %", (self.0 * 100.0 + 1e-6).floor())
     }
 }

@@ -132,7 +132,7 @@ fn a_moment_is_explained() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((&json[0]["variant"], &json[0]["step"]), (&"h100".into(), &0.into()));
     assert_eq!(json[0]["observed"]["ready"], 1);
-    assert_eq!(json[0]["because"].as_array().unwrap().len(), 2);
+    assert_eq!(json[0]["because"].as_array().unwrap().len(), 5);
 }
 
 #[test]
