@@ -155,10 +155,10 @@ impl fmt::Display for VoteReason {
                 write!(f, "{analyzer} asks for nothing")
             }
             Self::Covered { analyzer, coverage: Some(coverage) } => {
-                write!(f, "{} of what {analyzer} asks for is there", Share(*coverage))
+                write!(f, "{} what {analyzer} asks for is there", Share(*coverage))
             }
             Self::Uncovered { analyzer, coverage } => {
-                write!(f, "only {} of what {analyzer} asks for is there", Share(*coverage))
+                write!(f, "only {} what {analyzer} asks for is there", Share(*coverage))
             }
             Self::CheapestCover { added, cost } => {
                 write!(f, "the cheapest way to cover it takes {added} more ({cost})")
@@ -167,17 +167,17 @@ impl fmt::Display for VoteReason {
                 write!(f, "{removed} fewer leave what {analyzer} keeps, which is nothing")
             }
             Self::Releasable { removed, analyzer, coverage: Some(coverage) } => {
-                write!(f, "{removed} fewer leave {} of what {analyzer} keeps", Share(*coverage))
+                write!(f, "{removed} fewer leave {} what {analyzer} keeps", Share(*coverage))
             }
             Self::Kept { analyzer, coverage } => {
-                write!(f, "one fewer would leave {} of what {analyzer} keeps", Share(*coverage))
+                write!(f, "one fewer would leave {} what {analyzer} keeps", Share(*coverage))
             }
             Self::Vetoed(veto) => write!(f, "none may go: {veto}"),
             Self::StuckPending { replicas } => {
                 write!(f, "{replicas} do not become ready and count for nothing")
             }
             Self::CannotCover { coverage } => {
-                write!(f, "nothing that may grow covers more than {} of it", Share(*coverage))
+                write!(f, "nothing that may grow covers more than {} it", Share(*coverage))
             }
             Self::Arbitrated { saturation, model, safety_override } => {
                 write!(f, "saturation wants {saturation}, the model {model}")?;
@@ -215,7 +215,7 @@ impl fmt::Display for Veto {
     }
 }
 
-/// A share in percent, rounded down, so that less than all never reads as all; ten times and more
+/// A share of something in percent, rounded down, so that less than all never reads as all; ten times and more
 /// as a multiple.
 struct Share(f64);
 
@@ -224,6 +224,6 @@ impl fmt::Display for Share {
         if self.0 >= 10.0 {
             return write!(f, "{:.0} times", self.0);
         }
-        write!(f, "{:.0} %", (self.0 * 100.0 + 1e-6).floor())
+        write!(f, "{:.0} % of", (self.0 * 100.0 + 1e-6).floor())
     }
 }

@@ -200,7 +200,9 @@ mod tests {
 
     fn bins(numbers: &[u64]) -> Bins {
         let mut bins = Bins::default();
-        numbers.iter().for_each(|&number| bins.add(number));
+        for &number in numbers {
+            bins.add(number);
+        }
         bins
     }
 
