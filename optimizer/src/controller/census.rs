@@ -41,9 +41,16 @@ pub(super) fn models(observation: &FleetObservation) -> Vec<Model<'_>> {
     }
     let mut seen = Vec::new();
     for model in models.values_mut() {
-        model.variants.sort_by_key(|variant| {
-            let VariantObservation { cost, current, ready, bounds, replicas, .. } = variant;
-            (&variant.variant, cost, current, ready, bounds.min, bounds.max, replicas.len())
+        model.variants.sort_by(|one, other| {
+            let rank = |variant: &VariantObservation| {
+                let VariantObservation { cost, current, ready, bounds, .. } = *variant;
+                (cost, current, ready, bounds.min, bounds.max, variant.replicas.len())
+            };
+            let by_name = one.variant.cmp(&other.variant);
+            // Entries that contradict each other in nothing but the rest are told apart by all.
+            by_name
+                .then_with(|| rank(one).cmp(&rank(other)))
+                .then_with(|| format!("{one:?}").cmp(&format!("{other:?}")))
         });
         model.variants.dedup_by_key(|variant| &variant.variant);
         seen.extend(model.variants.iter().map(|variant| (model.namespace, &variant.variant)));
