@@ -16,7 +16,7 @@ use crate::forecast::Expectation;
 use crate::id::{Namespace, ReplicaId, VariantId};
 use crate::observation::{FleetObservation, ModelObservation, ReplicaObservation, Signal};
 use crate::policy::{AnalyzerName, Policy, Thresholds};
-use crate::reason::{Action, Direction, Reason};
+use crate::reason::{Action, Direction, Reason, VoteReason};
 use crate::units::{Fraction, MeanTokens, QueueLength, RequestRate, Seconds, Timestamp};
 
 /// What there is to say about one variant in one decision.
@@ -142,6 +142,9 @@ const fn is_rule(reason: &Reason) -> bool {
             | Reason::InTransition { .. }
             | Reason::AwaitingReady { .. }
             | Reason::SilentReplicas { .. }
+            | Reason::Limits(_)
+            | Reason::Zero(_)
+            | Reason::Vote(VoteReason::CannotCover { .. } | VoteReason::Vetoed(_))
     )
 }
 
@@ -151,8 +154,12 @@ const fn held_back(rule: &Reason) -> Option<bool> {
         Reason::Stabilizing { direction, .. }
         | Reason::CoolingDown { direction, .. }
         | Reason::StepLimited { direction, .. } => Some(matches!(direction, Direction::Up)),
-        Reason::AtMaximum { .. } => Some(true),
-        Reason::AtMinimum { .. } => Some(false),
+        Reason::AtMaximum { .. }
+        | Reason::Limits(_)
+        | Reason::Vote(VoteReason::CannotCover { .. }) => Some(true),
+        Reason::AtMinimum { .. }
+        | Reason::AwaitingReady { .. }
+        | Reason::Vote(VoteReason::Vetoed(_)) => Some(false),
         _ => None,
     }
 }

@@ -16,3 +16,4 @@ mod throughput;
 mod tokens;
 mod tuning;
 mod vectors;
+mod votes;
