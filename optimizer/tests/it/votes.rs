@@ -8,7 +8,7 @@ use optimizer::observation::{
     Bounds, Demand, FleetObservation, GpuPool, Inventory, Lengths, ModelObservation,
     ReplicaObservation, Signal, VariantObservation,
 };
-use optimizer::policy::{DirectionPolicy, HybridMode, Policy};
+use optimizer::policy::{AnalyzerName, DirectionPolicy, HybridMode, Policy};
 use optimizer::slo::Slo;
 use optimizer::step_time::StepTime;
 use optimizer::units::{
@@ -164,4 +164,42 @@ fn saturation_stops_a_model_that_would_shrink() {
     let calm = step(hybrid.clone(), &fleet(0.1));
     assert!(counts(&calm)[0] < 4 && has(&calm, 0, "arbitrated"), "{calm:?}");
     assert_eq!(counts(&step(hybrid, &fleet(0.69))), [4]);
+}
+
+/// Thresholds know nothing of GPUs, so it is the hand-out of what is free that stops them.
+#[test]
+fn thresholds_grow_only_into_gpus_that_are_free() {
+    let mut policy = prompt();
+    policy.analyzers = vec![AnalyzerName::Saturation];
+    let grown = |total| {
+        let mut fleet = fleet(1.0, NOW, vec![variant("a", 4.0, 2)]);
+        for replica in &mut fleet.models[0].variants[0].replicas {
+            replica.kv_usage = Signal::seen(Fraction::new(0.79), NOW);
+        }
+        let pool = GpuPool { total: Gpus::new(total), used: Gpus::new(2) };
+        fleet.inventory =
+            Some(Inventory { gpus: Some([(id("H100"), pool)].into()), ..Inventory::default() });
+        let decision = step(policy.clone(), &fleet);
+        (counts(&decision), has(&decision, 0, "gpus-limited"))
+    };
+    assert_eq!(grown(3), (vec![3], false));
+    assert_eq!(grown(2), (vec![2], true));
+}
+
+/// The controller's memory has the rates of earlier steps, from which it expects a ramp to go on.
+#[test]
+fn a_rate_that_rises_is_expected_to_rise() {
+    let mut controller = Controller::new(prompt()).unwrap();
+    let mut last = None;
+    for minute in 0..20_u32 {
+        let now = Timestamp::from_seconds(1000.0 + 60.0 * f64::from(minute));
+        let rate = 5.0 + f64::from(minute);
+        last = Some(controller.step(now, &fleet(rate, now, vec![variant("a", 4.0, 4)])));
+    }
+    let outlook = &last.unwrap().appraisals[0].outlook;
+    let ahead = outlook.points().iter().find(|point| point.lead == Seconds::new(120.0)).unwrap();
+    assert!(
+        ahead.expected > RequestRate::new(25.0),
+        "24/s now, and one more each minute: {ahead:?}"
+    );
 }
